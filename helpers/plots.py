@@ -1,0 +1,112 @@
+"""Pictures with alt text, in colours that everyone can tell apart, and the table that closes each notebook."""
+
+import base64
+import html
+import io
+
+import matplotlib.pyplot as plt
+
+# Okabe and Ito's colours, safe for colour-blind eyes. Every line also has its own marker or line style.
+BLUE, ORANGE, GREEN, PINK, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676", "#000000"
+
+
+def use_style():
+    """Set fonts and sizes that can be read from the back of a room."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (8, 4.5),
+            "figure.dpi": 100,
+            "font.size": 14,
+            "axes.titlesize": 15,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "lines.linewidth": 2.5,
+            "lines.markersize": 8,
+            "legend.frameon": False,
+        }
+    )
+
+
+use_style()
+
+
+def show(figure, alt):
+    """Show a matplotlib figure as a picture with alt text, and close it.
+
+    alt states the finding, in a sentence, for everyone who can't see the picture.
+    """
+    from IPython.display import HTML, display
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    plt.close(figure)
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    display(
+        HTML(
+            f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{picture}" style="max-width: 100%">'
+        )
+    )
+
+
+def label_line(axes, x, y, text, colour, *, dy=0):
+    """Write `text` beside the point (x, y), dy points higher: a direct label instead of a legend."""
+    axes.annotate(text, (x, y), xytext=(8, dy), textcoords="offset points", color=colour, va="center")
+
+
+def history(record):
+    """Draw training and validation loss of a History against its epochs."""
+    figure, axes = plt.subplots()
+    epochs = range(1, len(record.train_loss) + 1)
+    axes.plot(epochs, record.train_loss, color=BLUE, marker="o")
+    label_line(axes, epochs[-1], record.train_loss[-1], "training", BLUE)
+    axes.set(
+        xlabel="epoch", ylabel="loss", title="Loss after each epoch", xticks=epochs, xlim=(0.8, epochs[-1] * 1.2 + 0.3)
+    )
+    axes.set_ylim(bottom=0)
+    finding = (
+        f"Training loss goes from {record.train_loss[0]:.2f} to {record.train_loss[-1]:.2f} in {len(epochs)} epochs."
+    )
+    if record.validation_loss:
+        best = record.best_epoch
+        axes.plot(epochs, record.validation_loss, color=ORANGE, marker="s", linestyle="--")
+        label_line(axes, epochs[-1], record.validation_loss[-1], "validation", ORANGE, dy=12)
+        finding += f" Validation loss is lowest, {record.validation_loss[best - 1]:.2f}, after epoch {best}."
+    show(figure, finding)
+
+
+def table(rows, *, columns):
+    """Show rows (lists of text or numbers) as a table with real header cells. Numbers keep three decimals."""
+    from IPython.display import HTML, display
+
+    def cells(row, tag):
+        return "".join(f"<{tag}>{html.escape(_readable(value))}</{tag}>" for value in row)
+
+    head = f"<thead><tr>{cells(columns, 'th scope="col"').replace('</th scope="col">', '</th>')}</tr></thead>"
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    display(HTML(f"<table>{head}<tbody>{body}</tbody></table>"))
+
+
+def measured(**figures):
+    """Show the figures that this run of the notebook measured, and carry them in the output for `start.py run`."""
+    from IPython.display import display
+
+    figures = {name: float(value) if not isinstance(value, int) else value for name, value in figures.items()}
+    rows = "".join(
+        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{_readable(value)}</td></tr>"
+        for name, value in figures.items()
+    )
+    display(
+        {
+            "text/html": f'<table><thead><tr><th scope="col">What you measured</th><th scope="col">Value</th></tr></thead><tbody>{rows}</tbody></table>',
+            "text/plain": "\n".join(f"{name}: {_readable(value)}" for name, value in figures.items()),
+            "application/vnd.course.figures+json": figures,
+        },
+        raw=True,
+    )
+
+
+def _readable(value):
+    return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

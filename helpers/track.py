@@ -1,0 +1,105 @@
+"""Tracks: the same notebooks, with sizes that fit the computer they run on.
+
+A notebook never asks which track it is on. It asks the track for its sizes.
+"""
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Track:
+    """Everything that decides how long a notebook takes, in one place."""
+
+    name: str = "laptop"  # "laptop", "gpu" or "quick"
+    device: str = "cpu"  # "cpu", "cuda" or "mps"
+    use_hub: bool = False  # ask the Hub for bert-base-uncased and the whole of IMDb?
+
+    # The careful training of notebook 03, measured again on the holdout in notebook 05 (IMDb reviews).
+    imdb_train: int = 1000
+    imdb_validation: int = 500
+    imdb_test: int = 1000
+    max_tokens: int = 128
+    batch_size: int = 16
+    epochs: int = 3
+    learning_rate: float = 1e-4
+
+    def __str__(self):
+        places = {"cpu": "the processor (no GPU)", "cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}
+        return f"Track: {self.name}. Computing on {places[self.device]}."
+
+
+LAPTOP = Track()
+
+GPU = Track(
+    name="gpu",
+    use_hub=True,
+    imdb_train=22_500,
+    imdb_validation=2_500,
+    imdb_test=25_000,
+    max_tokens=256,
+    batch_size=32,
+    learning_rate=2e-5,
+)
+
+# A few dozen reviews: proves that every cell runs, and claims nothing about learning.
+QUICK = Track(
+    name="quick",
+    imdb_train=32,
+    imdb_validation=24,
+    imdb_test=40,
+    max_tokens=32,
+    batch_size=8,
+    epochs=2,
+)
+
+
+def current_track():
+    """Return the Track of this computer: `gpu` with CUDA or MPS, otherwise `laptop`.
+
+    The environment variable COURSE_TRACK (laptop, gpu or quick) overrides the choice.
+    Raises ValueError when it names no track, or asks for a GPU where there is none.
+    """
+    wanted = os.environ.get("COURSE_TRACK", "").strip().lower()
+    if wanted == "laptop":
+        return LAPTOP
+    if wanted == "quick":
+        return QUICK
+    if wanted not in ("", "gpu"):
+        raise ValueError(
+            f"COURSE_TRACK is {wanted!r}, but the tracks are laptop, gpu and quick: set it to one of them."
+        )
+
+    import torch  # here, not above, so that `import helpers` stays instant
+
+    for device, found in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+        if found:
+            return Track(**{**vars(GPU), "device": device})
+    if wanted == "gpu":
+        raise ValueError("COURSE_TRACK asks for a GPU, but torch finds none here: unset it, or choose laptop.")
+    return LAPTOP
+
+
+def output_folder():
+    """Return the folder for trained models and checkpoints, made if it is missing.
+
+    It is `outputs/` beside `helpers/`, or wherever the environment variable COURSE_OUTPUT points (Google Drive, say).
+    """
+    folder = Path(os.environ.get("COURSE_OUTPUT") or Path(__file__).resolve().parent.parent / "outputs")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def set_seed(seed):
+    """Restart every random number generator that training uses (Python, NumPy, torch) from `seed`.
+
+    On a CPU the same seed then gives the same numbers to the last bit, whatever ran before in this kernel.
+    """
+    import numpy
+    import torch
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)  # the CPU and every GPU

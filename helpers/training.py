@@ -1,0 +1,245 @@
+"""The training loop (notebook 03) and early stopping (notebook 04), with what both need."""
+
+import contextlib
+import copy
+import time
+from dataclasses import dataclass, field
+
+import numpy
+import torch
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from helpers.track import set_seed
+
+
+@dataclass
+class History:
+    """What happened while training: one entry an epoch, or one an optimizer step where the name begins with step."""
+
+    train_loss: list = field(default_factory=list)  # mean over the epoch's reviews, dropout on
+    validation_loss: list = field(default_factory=list)  # mean over the validation reviews, dropout off
+    validation_accuracy: list = field(default_factory=list)  # from 0 to 1
+    seconds: list = field(default_factory=list)  # training and validation of the epoch
+    step_loss: list = field(default_factory=list)
+    step_rate: list = field(default_factory=list)  # the learning rate of the step
+
+    @property
+    def best_epoch(self):
+        """The epoch with the lowest validation loss, counted from 1; None without validation."""
+        return int(numpy.argmin(self.validation_loss)) + 1 if self.validation_loss else None
+
+    def plot(self):
+        """Draw the losses of training and validation against the epochs."""
+        from helpers import plots
+
+        plots.history(self)
+
+
+class EarlyStopping:
+    """Stop when validation loss has not fallen by more than `min_delta` for `patience` epochs in a row.
+
+    It keeps a copy of the best weights, so that `restore` can bring them back. Built by hand in notebook 04.
+    """
+
+    def __init__(self, patience=1, min_delta=0.0):
+        if patience < 1:
+            raise ValueError(f"patience is {patience}, but at least 1 epoch without improvement is needed to stop.")
+        self.patience, self.min_delta = patience, min_delta
+        self.epoch = self.best_epoch = 0
+        self.best_loss = float("inf")
+        self.best_weights = None
+
+    def update(self, validation_loss, model):
+        """Take in the loss after one more epoch; return True when training should stop now."""
+        self.epoch += 1
+        if validation_loss < self.best_loss - self.min_delta:
+            self.best_loss, self.best_epoch = validation_loss, self.epoch
+            self.best_weights = copy.deepcopy(model.state_dict())
+        return self.epoch - self.best_epoch >= self.patience
+
+    def restore(self, model):
+        """Put the best weights back into the model."""
+        if self.best_weights is not None:
+            model.load_state_dict(self.best_weights)
+
+
+def train(
+    model,
+    train_loader,
+    validation_loader=None,
+    *,
+    epochs,
+    learning_rate=2e-5,
+    warmup=0.1,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    early_stopping=None,
+    checkpoint_dir=None,
+    seed=0,
+    progress=True,
+):
+    """Fine-tune `model` in place and return its History.
+
+    train_loader, validation_loader   from `helpers.batches.make_loader`
+    learning_rate     the peak: reached after the share `warmup` of all steps, then falling in a straight line to zero
+    weight_decay      for AdamW; biases and LayerNorm weights are spared
+    clip_norm         gradients longer than this are scaled down to it
+    early_stopping    an EarlyStopping, which needs a validation_loader; afterwards the model has the best weights
+    checkpoint_dir    a folder that the training goes on from if it is stopped (see helpers/checkpoints.py)
+    seed              of dropout and of the order of the batches; on a CPU the same seed gives the same weights, to the bit
+    progress          show a bar and a line an epoch
+    """
+    if early_stopping is not None and validation_loader is None:
+        raise ValueError("Early stopping watches the validation loss: give `train` a validation_loader.")
+    set_seed(seed)
+    device = next(model.parameters()).device
+    optimizer = make_optimizer(model, learning_rate, weight_decay)
+    total_steps = epochs * len(train_loader)
+    precision, scaler = mixed_precision(device)
+    history = History()
+
+    bar = progress_bar(total=total_steps, unit="step", disable=not progress)
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        model.train()  # dropout on
+        train_loader.batch_sampler.epoch = epoch - 1  # another order every epoch
+        loss_sum, reviews = 0.0, 0
+        for batch in train_loader:
+            rate = learning_rate_at(len(history.step_rate), total_steps, learning_rate, warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+            with precision():
+                loss = loss_of(model, batch)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+
+            history.step_loss.append(loss.item())
+            history.step_rate.append(rate)
+            loss_sum += history.step_loss[-1] * len(batch["labels"])
+            reviews += len(batch["labels"])
+            bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {history.step_loss[-1]:.3f}", refresh=False)
+            bar.update()
+        history.train_loss.append(loss_sum / reviews)
+        line = f"epoch {epoch}/{epochs}: train loss {history.train_loss[-1]:.3f}"
+
+        if validation_loader is not None:
+            loss, accuracy = loss_and_accuracy(model, validation_loader)
+            history.validation_loss.append(loss)
+            history.validation_accuracy.append(accuracy)
+            line += f", validation loss {loss:.3f}, validation accuracy {accuracy:.1%}"
+        history.seconds.append(time.perf_counter() - started)
+        if progress:
+            print(f"{line}, {history.seconds[-1]:.0f} s")
+        if early_stopping is not None and early_stopping.update(loss, model):
+            break
+
+    bar.close()
+    if early_stopping is not None:
+        early_stopping.restore(model)
+    model.eval()
+    return history
+
+
+def make_optimizer(model, learning_rate, weight_decay):
+    """Return AdamW (Loshchilov and Hutter 2019) that decays weight matrices, but no bias and no LayerNorm weight.
+
+    Only parameters that train are given to it. `fused` does the whole step in one pass over the memory.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},  # biases and LayerNorm have one axis
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=trained[0].device.type in ("cpu", "cuda"))
+
+
+def learning_rate_at(step, total_steps, peak, warmup):
+    """Return the learning rate of optimizer step `step`, counted from 0.
+
+    It climbs to `peak` over the first `warmup` share of the steps, then falls in a straight line to zero.
+    """
+    warmup_steps = round(warmup * total_steps)
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (total_steps - step) / (total_steps - warmup_steps)
+
+
+def loss_of(model, batch):
+    """Return the mean cross-entropy of one batch (a tensor without axes, with its gradient's graph)."""
+    batch = {name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()}
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return cross_entropy(logits.float(), batch["labels"])
+
+
+def predict_logits(model, loader):
+    """Return the logits [reviews, classes] as a NumPy array, in the order in which the reviews were given.
+
+    Dropout is off while it runs; afterwards the model is in the mode that it was in.
+    """
+    was_training = model.training
+    precision, _ = mixed_precision(model.device)
+    model.eval()
+    logits = numpy.empty((len(loader.dataset), model.config.num_labels), dtype=numpy.float32)
+    with torch.inference_mode():
+        for batch in loader:
+            ids, mask = (batch[name].to(model.device, non_blocking=True) for name in ("input_ids", "attention_mask"))
+            with precision():
+                output = model(input_ids=ids, attention_mask=mask).logits
+            logits[batch["index"].numpy()] = output.float().cpu().numpy()
+    model.train(was_training)
+    return logits
+
+
+def loss_and_accuracy(model, loader):
+    """Return the mean loss and the accuracy (0 to 1) over all reviews of the loader, dropout off."""
+    logits = torch.from_numpy(predict_logits(model, loader))
+    labels = torch.tensor([review["label"] for review in loader.dataset])
+    return cross_entropy(logits, labels).item(), (logits.argmax(dim=1) == labels).float().mean().item()
+
+
+def mixed_precision(device):
+    """Return (a context for the forward pass, a loss scaler) that suit the device.
+
+    On an NVIDIA GPU half of the bits are enough for most products: bf16 where the card has it (Ampere and later),
+    otherwise fp16, whose small gradients must be scaled up to survive. Elsewhere both do nothing (fp32).
+    """
+    device = torch.device(device)
+    if device.type != "cuda":
+        return contextlib.nullcontext, torch.amp.GradScaler("cpu", enabled=False)
+    native_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
+    dtype = torch.bfloat16 if native_bf16 else torch.float16
+    return lambda: torch.autocast("cuda", dtype=dtype), torch.amp.GradScaler("cuda", enabled=not native_bf16)
+
+
+class _NotebookLine:
+    """Where tqdm writes in a notebook: one line that is replaced, instead of a widget or a stream of carriage returns."""
+
+    def __init__(self):
+        from IPython.display import display
+
+        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def write(self, text):
+        text = text.strip("\r\n ")
+        if text:
+            self.handle.update({"text/plain": text}, raw=True)
+
+    def flush(self):
+        pass
+
+
+def progress_bar(iterable=None, **settings):
+    """Return a tqdm bar that is plain text everywhere, in notebooks too. Takes tqdm's own arguments."""
+    try:
+        in_notebook = get_ipython().__class__.__name__ != "TerminalInteractiveShell"
+    except NameError:  # plain Python
+        in_notebook = False
+    if in_notebook and not settings.get("disable"):
+        settings.update(file=_NotebookLine(), ncols=100, ascii=False)
+    return tqdm(iterable, mininterval=0.5, **settings)
