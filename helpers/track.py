@@ -16,6 +16,7 @@ class Track:
     name: str = "laptop"  # "laptop", "gpu" or "quick"
     device: str = "cpu"  # "cpu", "cuda" or "mps"
     use_hub: bool = False  # ask the Hub for bert-base-uncased and the whole of IMDb?
+    claims: bool = True  # is there enough data to assert what the notebooks claim about learning?
 
     # The careful training of notebook 03, measured again on the holdout in notebook 05 (IMDb reviews).
     imdb_train: int = 1000
@@ -47,6 +48,7 @@ GPU = Track(
 # A few dozen reviews: proves that every cell runs, and claims nothing about learning.
 QUICK = Track(
     name="quick",
+    claims=False,
     imdb_train=32,
     imdb_validation=24,
     imdb_test=40,
