@@ -97,15 +97,16 @@ def _checked(labels, logits):
     labels, logits = numpy.asarray(labels), numpy.asarray(logits, dtype=float)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
         raise ValueError(
-            f"labels have shape {labels.shape} and logits {logits.shape}: one label and one row of logits per review are needed."
+            f"labels have shape {labels.shape} and logits {logits.shape}: "
+            "one label and one row of logits per review are needed."
         )
     if not numpy.isfinite(logits).all():
         raise ValueError(
-            "Some logits are not finite (NaN or infinity): the model has diverged; train with a smaller learning rate."
+            "Some logits are not finite (NaN or infinity): training diverged, so use a smaller learning rate."
         )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(
-            f"Labels go from {labels.min()} to {labels.max()}, but the logits have {logits.shape[1]} classes, counted from 0."
+            f"Labels go from {labels.min()} to {labels.max()}, but the logits have {logits.shape[1]} classes, from 0 on."
         )
     return labels.astype(int), logits
 

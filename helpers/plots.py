@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import numbers
 
 import matplotlib.pyplot as plt
 
@@ -78,35 +79,42 @@ def history(record):
 
 
 def table(rows, *, columns):
-    """Show rows (lists of text or numbers) as a table with real header cells. Numbers keep three decimals."""
-    from IPython.display import HTML, display
+    """Show rows (lists of text or numbers) as a table with header cells. Fractions keep three decimals."""
+    from IPython.display import display
 
-    def cells(row, tag):
-        return "".join(f"<{tag}>{html.escape(_readable(value))}</{tag}>" for value in row)
-
-    head = f"<thead><tr>{cells(columns, 'th scope="col"').replace('</th scope="col">', '</th>')}</tr></thead>"
-    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    display(HTML(f"<table>{head}<tbody>{body}</tbody></table>"))
+    display(_table(rows, columns), raw=True)
 
 
 def measured(**figures):
     """Show the figures that this run of the notebook measured, and carry them in the output for `start.py run`."""
     from IPython.display import display
 
-    figures = {name: float(value) if not isinstance(value, int) else value for name, value in figures.items()}
-    rows = "".join(
-        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{_readable(value)}</td></tr>"
-        for name, value in figures.items()
-    )
-    display(
-        {
-            "text/html": f'<table><thead><tr><th scope="col">What you measured</th><th scope="col">Value</th></tr></thead><tbody>{rows}</tbody></table>',
-            "text/plain": "\n".join(f"{name}: {_readable(value)}" for name, value in figures.items()),
-            "application/vnd.course.figures+json": figures,
-        },
-        raw=True,
-    )
+    figures = {
+        name: int(value) if isinstance(value, numbers.Integral) else float(value) for name, value in figures.items()
+    }
+    rows = [[name.replace("_", " "), value] for name, value in figures.items()]
+    table = _table(rows, ["What you measured", "Value"])
+    display(table | {"application/vnd.course.figures+json": figures}, raw=True)
+
+
+def _table(rows, columns):
+    """Return a table for `display`, as HTML and as plain text."""
+
+    def line(values, tag):
+        return "<tr>" + "".join(f"<{tag}>{html.escape(_readable(value))}</{tag}>" for value in values) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    plain = "\n".join(" | ".join(_readable(value) for value in row) for row in [columns, *rows])
+    return {
+        "text/html": f"<table><thead>{line(columns, 'th')}</thead><tbody>{body}</tbody></table>",
+        "text/plain": plain,
+    }
 
 
 def _readable(value):
-    return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    """Return a number or a text as a reader wants it: 0.861, 12,500, anything else as it is."""
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return f"{value:,}"
+    return f"{value:,.3f}" if isinstance(value, numbers.Real) else str(value)

@@ -87,7 +87,7 @@ def train(
     clip_norm         gradients longer than this are scaled down to it
     early_stopping    an EarlyStopping, which needs a validation_loader; afterwards the model has the best weights
     checkpoint_dir    a folder that the training goes on from if it is stopped (see helpers/checkpoints.py)
-    seed              of dropout and of the order of the batches; on a CPU the same seed gives the same weights, to the bit
+    seed              of dropout; on a CPU the same seed and loader give the same weights, to the last bit
     progress          show a bar and a line an epoch
     """
     if early_stopping is not None and validation_loader is None:
@@ -218,7 +218,7 @@ def mixed_precision(device):
 
 
 class _NotebookLine:
-    """Where tqdm writes in a notebook: one line that is replaced, instead of a widget or a stream of carriage returns."""
+    """Where tqdm writes in a notebook: one line of text that is replaced again and again."""
 
     def __init__(self):
         from IPython.display import display
