@@ -1,0 +1,325 @@
+"""Exercises that check themselves, and quiz questions. How to write them stands in `helpers/exercises/__init__.py`."""
+
+import copy
+import functools
+import html
+import inspect
+import linecache
+import re
+import sys
+import traceback
+
+from helpers.exercises.blank import ____
+from helpers.exercises.compare import codes, has_blank, kind, plain, same, show
+from helpers.exercises.limits import TimeIsUp, roll_dice, run_limited
+
+CORRECT, NOT_YET, NOT_ATTEMPTED = "correct", "not yet", "not attempted"
+_LOOKS = {  # symbol, word and colour of each state: never the colour alone
+    CORRECT: ("✓", "Correct", "#009E73"),
+    NOT_YET: ("✗", "Not yet", "#D55E00"),
+    NOT_ATTEMPTED: ("○", "Not attempted yet", "#767676"),
+}
+
+
+def _code(text):
+    """Text as HTML, with `backticks` as code."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
+
+
+class Card:
+    """A short text that shows itself under a cell: as HTML in a notebook, as plain text elsewhere."""
+
+    def __init__(self, heading, message, colour="#0072B2", role="note"):
+        self.heading, self.message, self.colour, self.role = heading, message, colour, role
+
+    def __repr__(self):
+        return f"{self.heading}. {self.message}"
+
+    def _repr_html_(self):
+        return (
+            f'<div role="{self.role}" style="border-left: 5px solid {self.colour}; padding: 0.3em 0.8em; '
+            f'white-space: pre-wrap"><strong>{html.escape(self.heading)}.</strong> {_code(self.message)}</div>'
+        )
+
+
+class Result(Card):
+    """What `check` found: `.state` is "correct", "not yet" or "not attempted"; `.message` says why."""
+
+    def __init__(self, state, message):
+        symbol, word, colour = _LOOKS[state]
+        super().__init__(f"{symbol} {word}", message, colour, role="status")
+        self.state = state
+
+
+class Source(Card):
+    """A solution as source code, in `.message`."""
+
+    def __repr__(self):
+        return f"{self.heading}:\n\n{self.message}"
+
+    def _repr_html_(self):
+        return f"<p><strong>{self.heading}:</strong></p><pre><code>{html.escape(self.message)}</code></pre>"
+
+
+class _Raised:
+    """Stands in place of a value where the answer threw an exception."""
+
+    def __init__(self, error, answer):
+        self.name, self.text, self.where = type(error).__name__, str(error), _where(error, answer)
+
+    def __eq__(self, other):
+        return isinstance(other, _Raised) and self.name == other.name
+
+    def __str__(self):
+        return f"{self.name}: {self.text}{self.where}" if self.text else f"{self.name}{self.where}"
+
+
+def _where(error, answer):
+    """The learner's line in which an exception arose, as text; empty if it arose elsewhere."""
+    files = {code.co_filename for code in codes(answer)}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    if not frames:
+        return ""
+    line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
+    return f"\nIt happened in line {frames[-1].lineno} of your cell: `{line}`" if line else ""
+
+
+def _call(answer, *arguments):
+    return answer(*arguments)
+
+
+class Exercise:
+    """One exercise: its solution, the cases it is judged on, its hints, and likely mistakes with their messages."""
+
+    def __init__(
+        self,
+        solution,
+        *,
+        title,
+        hints,
+        mistakes,
+        cases=None,
+        run=None,
+        check=None,
+        praise="",
+        tolerance=1e-5,
+        time_limit=10,
+    ):
+        if cases is not None and check is not None:
+            raise ValueError(f"{solution.__name__}: give `cases` or `check`, not both.")
+        self.name, self.title, self.hints, self.mistakes, self.praise = (
+            solution.__name__,
+            title,
+            hints,
+            mistakes,
+            praise,
+        )
+        self.answer = solution
+        self.is_value = inspect.isfunction(solution) and not inspect.signature(solution).parameters
+        self.state = NOT_ATTEMPTED
+        self._cases, self._run, self._checker = cases, run, check
+        self._tolerance, self._time_limit, self._hints_given = tolerance, time_limit, 0
+
+    # What the learner calls
+
+    def check(self, answer=____):
+        """Judge the answer. Never raises, whatever the answer is."""
+        if has_blank(answer):
+            result = Result(NOT_ATTEMPTED, "Replace `____` with your answer and run this cell again.")
+        else:
+            result = self._judge(answer)
+        self.state = result.state
+        return result
+
+    def hint(self):
+        """The next hint, one at a time."""
+        if self._hints_given == len(self.hints):
+            return Card("No more hints", f"That was all {len(self.hints)}. `.solution()` shows one way to do it.")
+        self._hints_given += 1
+        return Card(f"Hint {self._hints_given} of {len(self.hints)}", self.hints[self._hints_given - 1])
+
+    def solution(self):
+        """The source of one right answer: the very function that the course's tests run."""
+        return Source("One solution", inspect.getsource(self.answer))
+
+    def __repr__(self):
+        return f"Exercise {self.name}: {self.title}. Use .check(answer), .hint(), .solution()."
+
+    def built(self, function):
+        """What a learner with this solution or mistake hands in: the function, or for a value what it returns."""
+        return function() if self.is_value else function
+
+    # How it is judged
+
+    def _judge(self, answer):
+        known = self._known  # before the clock starts: it may have to import torch
+        finding, error, printed = run_limited(lambda: self._find(answer, known), self._time_limit)
+        if has_blank(finding):
+            return Result(NOT_ATTEMPTED, "What your function returns is still a blank: replace every `____`.")
+        if isinstance(error, TimeIsUp):
+            where = _where(error, answer).replace("happened", "was still busy")
+            finding = f"It was stopped after {self._time_limit} seconds. Is there a loop that never ends?{where}"
+            finding += "\nIf the computer stays busy, restart the kernel."
+        elif error is not None:
+            finding = self._explain_error(_Raised(error, answer))
+        if finding is None:
+            return Result(CORRECT, self.praise or "Your answer does what it should.")
+        return Result(NOT_YET, finding + (f"\nYour code printed:\n{printed.strip()}" if printed.strip() else ""))
+
+    def _find(self, answer, known):
+        """Say what is wrong with the answer: a message, None when it is right, a blank when it gives a blank."""
+        if not self.is_value and not callable(answer):
+            return f"The check needs the function itself, but was given {show(plain(answer))} ({kind(answer)})."
+        if self._checker:
+            finding = self._checker(answer)
+            return inspect.getdoc(finding) if callable(finding) else finding
+        if problem := self._wrong_parameters(answer):
+            return problem
+        expected, got = known[self.answer], self._outcomes(answer)
+        if any(has_blank(value) for value, _ in got):
+            return ____
+        wrong = [i for i in range(len(got)) if not same(expected[i], got[i], self._tolerance)]
+        if not wrong:
+            return None
+        detail = self._explain(wrong[0], expected[wrong[0]], got[wrong[0]])
+        for mistake in self.mistakes:
+            if same(known[mistake], got, self._tolerance):
+                return f"{inspect.getdoc(mistake)}\n{detail}"
+        return detail
+
+    @functools.cached_property
+    def _known(self):
+        """What the solution and every known mistake do on the cases. Worked out once."""
+        if self._checker:
+            self._checker(self.built(self.answer))  # only so that whatever it imports is there when the clock starts
+            return {}
+        return {function: self._outcomes(self.built(function)) for function in [self.answer, *self.mistakes]}
+
+    @functools.cached_property
+    def _named_cases(self):
+        """[(how to call this case in a message, its arguments)]"""
+        if self._cases is None:
+            return [("", ())]
+        cases = self._cases() if callable(self._cases) else self._cases
+        if isinstance(cases, dict):
+            return list(cases.items())
+        return [("input " + ", ".join(show(plain(argument)) for argument in case), case) for case in cases]
+
+    def _outcomes(self, answer):
+        """For each case [the value, the arguments afterwards]; arguments are copied, so that each case starts clean."""
+        outcomes = []
+        for _, case in self._named_cases:
+            arguments = copy.deepcopy(case)
+            roll_dice()
+            try:
+                if self.is_value:
+                    value = plain(self._run(answer) if self._run else answer)
+                else:
+                    value = plain((self._run or _call)(answer, *arguments))
+            except TimeIsUp:
+                raise
+            except BaseException as error:
+                value = _Raised(error, answer)
+            outcomes.append([value, plain(arguments)])
+        return outcomes
+
+    def _wrong_parameters(self, answer):
+        if self.is_value or self._run:
+            return None
+        try:
+            inspect.signature(answer).bind(*self._named_cases[0][1])
+        except ValueError:
+            return None  # some built-in functions have no signature to look at
+        except TypeError as error:
+            return f"Your function will be called with `{inspect.signature(self.answer)}`, but: {error}."
+
+    def _explain(self, number, expected, got):
+        label = self._named_cases[number][0]
+        value, arguments = got
+        if isinstance(value, _Raised):
+            return self._explain_error(value, f" for {label}" if label else "")
+        if same(expected[0], value, self._tolerance):
+            return f"The value is right, but your function changes its input (for {label}): work on a copy of it."
+        what = show(value) if type(expected[0]) is type(value) else f"{show(value)} ({kind(value)})"
+        if self.is_value:  # the expected value would give the answer away
+            return f"{what} is not the answer."
+        return f"Expected {show(expected[0])} for {label}, got {what}."
+
+    def _explain_error(self, raised, label=""):
+        if raised.where or self.is_value:
+            return f"Your code stopped with an error{label}. {raised}"
+        return f"The check could not call your answer or use what it gave{label}. {raised}"
+
+
+class Quiz:
+    """A question with lettered options, each of which explains itself."""
+
+    def __init__(self, question, *, options, right, why):
+        if set(options) != set(why) or right not in options:
+            raise ValueError(f"Quiz {question!r}: give every option a `why`, and make `right` one of the options.")
+        self.question, self.options, self.right, self.why = question, options, right, why
+        self.title, self.state = question, NOT_ATTEMPTED
+
+    def check(self, answer=____):
+        """Explain the chosen option, a letter. Never raises."""
+        letter = answer.strip(" .:()\"'\t\n").lower() if isinstance(answer, str) else None
+        if answer is ____:
+            result = Result(NOT_ATTEMPTED, 'Put the letter of your choice in place of `____`, in quotes: `"a"`.')
+        elif letter not in self.options:
+            choices = ", ".join(f'`"{option}"`' for option in self.options)
+            result = Result(NOT_YET, f"There is no option {show(answer)}. The options are {choices}.")
+        else:
+            result = Result(CORRECT if letter == self.right else NOT_YET, f"{letter}) {self.why[letter]}")
+        self.state = result.state
+        return result
+
+    def __repr__(self):
+        return "\n".join([self.question, *(f"  {letter}) {text}" for letter, text in self.options.items())])
+
+    def _repr_html_(self):
+        rows = "".join(f"<li>{letter}) {_code(text)}</li>" for letter, text in self.options.items())
+        return f'<p><strong>{_code(self.question)}</strong></p><ul style="list-style: none">{rows}</ul>'
+
+
+class Progress:
+    """A table of a notebook's exercises and questions with the state of each, for this session only."""
+
+    def __init__(self, tasks):
+        self.tasks = tasks  # {name: Exercise or Quiz}
+
+    def __repr__(self):
+        rows = [
+            f"{_LOOKS[task.state][0]} {_LOOKS[task.state][1]:18} {name}: {task.title}"
+            for name, task in self.tasks.items()
+        ]
+        return "\n".join([self._caption(), *rows])
+
+    def _repr_html_(self):
+        rows = "".join(
+            f'<tr><th scope="row" style="text-align: left"><code>{name}</code></th>'
+            f'<td style="text-align: left">{_code(task.title)}</td>'
+            f'<td style="text-align: left">{" ".join(_LOOKS[task.state][:2])}</td></tr>'
+            for name, task in self.tasks.items()
+        )
+        head = "".join(
+            f'<th scope="col" style="text-align: left">{word}</th>' for word in ("name", "exercise", "state")
+        )
+        return f"<table><caption>{self._caption()}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+    def _caption(self):
+        done = sum(task.state == CORRECT for task in self.tasks.values())
+        return f"{done} of {len(self.tasks)} correct"
+
+
+def tasks_of(module):
+    """{name: Exercise or Quiz} of a notebook's module, in the order they are written there."""
+    return {name: task for name, task in vars(module).items() if isinstance(task, (Exercise, Quiz))}
+
+
+def progress_of(module_name):
+    """The function `progress()` of a notebook's module: write `progress = progress_of(__name__)` at its end."""
+
+    def progress():
+        return Progress(tasks_of(sys.modules[module_name]))
+
+    return progress
