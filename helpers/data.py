@@ -1,4 +1,4 @@
-"""Reviews: read, cleaned and split so that no review is in two splits. Used from notebook 01 on, built in notebook 03."""
+"""Reviews: read, cleaned and split so that no review is in two splits. Built by hand in notebook 03."""
 
 import functools
 import hashlib

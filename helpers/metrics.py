@@ -106,7 +106,7 @@ def _checked(labels, logits):
         )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(
-            f"Labels go from {labels.min()} to {labels.max()}, but the logits have {logits.shape[1]} classes, from 0 on."
+            f"Labels go from {labels.min()} to {labels.max()}, but the logits have {logits.shape[1]} classes (from 0)."
         )
     return labels.astype(int), logits
 
