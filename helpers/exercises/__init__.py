@@ -14,8 +14,8 @@ In a notebook:
     # exercise: quiz_1
     ex.quiz_1.check(____)
 
-Unanswered cells run, because `____` puts up with everything (calling, indexing, arithmetic, looping once). Only
-unpacking cannot be helped: write `a, b = ____, ____`.
+Unanswered cells run, because `____` puts up with everything (calling, indexing, arithmetic, looping once). Two
+things cannot be helped: unpacking (write `a, b = ____, ____`) and `torch.tensor(____)`.
 
 How to write the exercises of a notebook (`helpers/exercises/nbNN.py`). One declaration drives the check, the tests
 and the instructor's guide: the solution, the cases, and the likely mistakes, each a function whose docstring is the

@@ -1,18 +1,19 @@
 """The blank `____`: an object that stands where the learner's answer will go."""
 
 
-class Blank:
+class Blank(float):
     """Put up with whatever a cell does to it, and stay a blank, so that an unanswered cell still runs.
 
     Calling, indexing, comparing, calculating, looping and reading attributes all give the blank back. Where Python
-    insists on a plain value it gets the emptiest one: `bool` False, `int` 0, `float` nan, `len` 1, text "____".
+    insists on a plain value it gets the emptiest one: `bool` False, `int` 0, `len` 1, text "____". It is a float, nan,
+    so that numpy, `math` and plots take it as a missing number.
     """
 
     _only = None
 
     def __new__(cls, *args, **kwargs):
         if cls._only is None:
-            cls._only = super().__new__(cls)
+            cls._only = super().__new__(cls, "nan")
         return cls._only
 
     def __repr__(self):
@@ -38,9 +39,6 @@ class Blank:
     def __int__(self):
         return 0
 
-    def __float__(self):
-        return float("nan")
-
     def __contains__(self, item):
         return False
 
@@ -59,11 +57,6 @@ class Blank:
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):  # torch.relu(____), tensor * ____
         return cls._only
-
-    def __array__(self, *args, **kwargs):  # numpy.array(____)
-        import numpy
-
-        return numpy.array(float("nan"))
 
     __index__ = __int__
     __hash__ = object.__hash__

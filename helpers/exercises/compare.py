@@ -10,9 +10,13 @@ _LISTS = (list, tuple, range, type({}.keys()), type({}.values()), type({}.items(
 
 
 def codes(answer):
-    """The code objects of a function or of a class's methods, with those of the functions written inside them."""
-    members = list(vars(answer).values()) if isinstance(answer, type) else [answer]
-    members = [m.__func__ if isinstance(m, (staticmethod, classmethod)) or inspect.ismethod(m) else m for m in members]
+    """The code objects of a function, or of the methods of a class or object, with the functions inside them."""
+    if inspect.ismethod(answer):
+        answer = answer.__func__
+    members = (
+        [answer] if inspect.isfunction(answer) else vars(answer if isinstance(answer, type) else type(answer)).values()
+    )
+    members = [getattr(m, "__func__", m) if isinstance(m, (staticmethod, classmethod)) else m for m in members]
     found = [inspect.unwrap(m).__code__ for m in members if inspect.isfunction(m)]
     for code in found:  # grows while we walk it
         found += [part for part in code.co_consts if inspect.iscode(part)]
@@ -21,15 +25,15 @@ def codes(answer):
 
 def has_blank(value, depth=8):
     """Is it `____`, or a list, dictionary, function or class with `____` left inside?"""
+    if type(value) in (str, int, float, bool, type(None)) or depth == 0:
+        return False
     if type(value) is Blank:
         return True
-    if depth and type(value) in (list, tuple, set, frozenset):
+    if type(value) in (list, tuple, set, frozenset):
         return any(has_blank(part, depth - 1) for part in value)
-    if depth and type(value) is dict:
+    if type(value) is dict:
         return any(has_blank(part, depth - 1) for part in (*value.keys(), *value.values()))
-    if inspect.isfunction(value) and has_blank(
-        [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()], 1
-    ):
+    if inspect.isfunction(value) and has_blank([*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]):
         return True
     return any("____" in code.co_names for code in codes(value))
 
@@ -86,7 +90,7 @@ def show(value):
 def kind(value):
     """What a value is, in words for a beginner."""
     if value is None:
-        return "`None`: is a `return` missing?"
+        return "which is nothing: is a `return` missing?"
     if inspect.isgenerator(value) or isinstance(value, (map, filter, zip, reversed)):
         return "a generator or iterator, which gives its items only once: put `list(...)` round it"
     if callable(value):

@@ -4,7 +4,6 @@ import copy
 import functools
 import html
 import inspect
-import linecache
 import re
 import sys
 import traceback
@@ -65,23 +64,21 @@ class _Raised:
     """Stands in place of a value where the answer threw an exception."""
 
     def __init__(self, error, answer):
-        self.name, self.text, self.where = type(error).__name__, str(error), _where(error, answer)
+        self.name, self.where = type(error).__name__, _where(error, answer)
+        self.text = "".join(traceback.format_exception_only(error)).strip()
 
     def __eq__(self, other):
         return isinstance(other, _Raised) and self.name == other.name
 
-    def __str__(self):
-        return f"{self.name}: {self.text}{self.where}" if self.text else f"{self.name}{self.where}"
+    def __repr__(self):
+        return f"an exception, {self.name}"
 
 
 def _where(error, answer):
     """The learner's line in which an exception arose, as text; empty if it arose elsewhere."""
     files = {code.co_filename for code in codes(answer)}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    if not frames:
-        return ""
-    line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
-    return f"\nIt happened in line {frames[-1].lineno} of your cell: `{line}`" if line else ""
+    return f"\nIt happened in line {frames[-1].lineno} of your cell: `{frames[-1].line}`" if frames else ""
 
 
 def _call(answer, *arguments):
@@ -107,24 +104,20 @@ class Exercise:
     ):
         if cases is not None and check is not None:
             raise ValueError(f"{solution.__name__}: give `cases` or `check`, not both.")
-        self.name, self.title, self.hints, self.mistakes, self.praise = (
-            solution.__name__,
-            title,
-            hints,
-            mistakes,
-            praise,
-        )
-        self.answer = solution
+        self.name, self.title, self.praise = solution.__name__, title, praise
+        self.answer, self.hints, self.mistakes = solution, hints, mistakes
         self.is_value = inspect.isfunction(solution) and not inspect.signature(solution).parameters
         self.state = NOT_ATTEMPTED
         self._cases, self._run, self._checker = cases, run, check
-        self._tolerance, self._time_limit, self._hints_given = tolerance, time_limit, 0
+        self._tolerance, self._time_limit = tolerance, time_limit
+        self._hints_given, self._known = 0, None
 
     # What the learner calls
 
     def check(self, answer=____):
         """Judge the answer. Never raises, whatever the answer is."""
-        if has_blank(answer):
+        blank, _, _ = run_limited(lambda: has_blank(answer), self._time_limit)
+        if blank:
             result = Result(NOT_ATTEMPTED, "Replace `____` with your answer and run this cell again.")
         else:
             result = self._judge(answer)
@@ -152,30 +145,46 @@ class Exercise:
     # How it is judged
 
     def _judge(self, answer):
-        known = self._known  # before the clock starts: it may have to import torch
-        finding, error, printed = run_limited(lambda: self._find(answer, known), self._time_limit)
-        if has_blank(finding):
+        if self._known is None:  # the answer's clock has not started: this may have to import torch
+            self._known, error, _ = run_limited(self._find_out, 300)
+            if error is not None:
+                raise RuntimeError(f"Exercise {self.name} is broken: its own solution fails.") from error
+        finding, error, printed = run_limited(lambda: self._find(answer), self._time_limit)
+        if finding is ____:
             return Result(NOT_ATTEMPTED, "What your function returns is still a blank: replace every `____`.")
         if isinstance(error, TimeIsUp):
-            where = _where(error, answer).replace("happened", "was still busy")
-            finding = f"It was stopped after {self._time_limit} seconds. Is there a loop that never ends?{where}"
-            finding += "\nIf the computer stays busy, restart the kernel."
+            finding = f"Stopped after {self._time_limit} seconds: is there a loop that never ends?"
+            finding += _where(error, answer).replace("It happened", "It was still busy")
+            finding += "\nIf the computer stays busy now, restart the kernel."
         elif error is not None:
             finding = self._explain_error(_Raised(error, answer))
         if finding is None:
             return Result(CORRECT, self.praise or "Your answer does what it should.")
         return Result(NOT_YET, finding + (f"\nYour code printed:\n{printed.strip()}" if printed.strip() else ""))
 
-    def _find(self, answer, known):
+    def _find_out(self):
+        """What the solution and every known mistake do on the cases."""
+        if self._checker:
+            return {self.answer: self._checker(self.built(self.answer))}
+        self._outcomes(self.built(self.answer))  # once in vain: it may import torch, whose dice were not rolled then
+        known = {function: self._outcomes(self.built(function)) for function in [self.answer, *self.mistakes]}
+        for value, _ in known[self.answer]:
+            if isinstance(value, _Raised):
+                raise RuntimeError(value.text)
+        return known
+
+    def _find(self, answer):
         """Say what is wrong with the answer: a message, None when it is right, a blank when it gives a blank."""
         if not self.is_value and not callable(answer):
-            return f"The check needs the function itself, but was given {show(plain(answer))} ({kind(answer)})."
+            given = f"`{show(plain(answer))}`, {kind(answer)}"
+            return f"Give the function itself, without brackets: `ex.{self.name}.check({self.name})`. You gave {given}."
         if self._checker:
+            roll_dice()
             finding = self._checker(answer)
             return inspect.getdoc(finding) if callable(finding) else finding
         if problem := self._wrong_parameters(answer):
             return problem
-        expected, got = known[self.answer], self._outcomes(answer)
+        expected, got = self._known[self.answer], self._outcomes(answer)
         if any(has_blank(value) for value, _ in got):
             return ____
         wrong = [i for i in range(len(got)) if not same(expected[i], got[i], self._tolerance)]
@@ -183,17 +192,9 @@ class Exercise:
             return None
         detail = self._explain(wrong[0], expected[wrong[0]], got[wrong[0]])
         for mistake in self.mistakes:
-            if same(known[mistake], got, self._tolerance):
+            if same(self._known[mistake], got, self._tolerance):
                 return f"{inspect.getdoc(mistake)}\n{detail}"
-        return detail
-
-    @functools.cached_property
-    def _known(self):
-        """What the solution and every known mistake do on the cases. Worked out once."""
-        if self._checker:
-            self._checker(self.built(self.answer))  # only so that whatever it imports is there when the clock starts
-            return {}
-        return {function: self._outcomes(self.built(function)) for function in [self.answer, *self.mistakes]}
+        return f"{detail}\nStuck? `ex.{self.name}.hint()`"
 
     @functools.cached_property
     def _named_cases(self):
@@ -203,7 +204,11 @@ class Exercise:
         cases = self._cases() if callable(self._cases) else self._cases
         if isinstance(cases, dict):
             return list(cases.items())
-        return [("input " + ", ".join(show(plain(argument)) for argument in case), case) for case in cases]
+        texts = [", ".join(show(plain(argument)) for argument in case) for case in cases]
+        return [
+            (f"case {text}" if self._run else f"`{self.name}({text})`", case)
+            for text, case in zip(texts, cases, strict=True)
+        ]
 
     def _outcomes(self, answer):
         """For each case [the value, the arguments afterwards]; arguments are copied, so that each case starts clean."""
@@ -237,18 +242,18 @@ class Exercise:
         label = self._named_cases[number][0]
         value, arguments = got
         if isinstance(value, _Raised):
-            return self._explain_error(value, f" for {label}" if label else "")
+            return self._explain_error(value, f" in {label}" if label else "")
         if same(expected[0], value, self._tolerance):
-            return f"The value is right, but your function changes its input (for {label}): work on a copy of it."
-        what = show(value) if type(expected[0]) is type(value) else f"{show(value)} ({kind(value)})"
+            return f"The value is right, but your function changes its input (in {label}). Work on a copy of it."
+        what = f"`{show(value)}`" if kind(expected[0]) == kind(value) else f"`{show(value)}`, {kind(value)}"
         if self.is_value:  # the expected value would give the answer away
             return f"{what} is not the answer."
-        return f"Expected {show(expected[0])} for {label}, got {what}."
+        return f"For {label} expected `{show(expected[0])}`, got {what}."
 
     def _explain_error(self, raised, label=""):
         if raised.where or self.is_value:
-            return f"Your code stopped with an error{label}. {raised}"
-        return f"The check could not call your answer or use what it gave{label}. {raised}"
+            return f"Your code stopped with an error{label}. {raised.text}{raised.where}"
+        return f"The check could not call your answer or use what it gave{label}. {raised.text}{raised.where}"
 
 
 class Quiz:
@@ -308,7 +313,7 @@ class Progress:
 
     def _caption(self):
         done = sum(task.state == CORRECT for task in self.tasks.values())
-        return f"{done} of {len(self.tasks)} correct"
+        return f"{done} of {len(self.tasks)} correct in this session"
 
 
 def tasks_of(module):
