@@ -72,6 +72,13 @@ def calibration_error(confidence, correct, *, bins=15):
     share that is right; the differences are averaged, weighted by the reviews in the bin.
     """
     confidence, correct = numpy.asarray(confidence, dtype=float), numpy.asarray(correct, dtype=float)
+    if confidence.ndim != 1 or confidence.shape != correct.shape or len(confidence) == 0:
+        raise ValueError(
+            f"confidence has shape {confidence.shape} and correct {correct.shape}: "
+            "one confidence and one correct (True or False) per review are needed."
+        )
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError("Some confidences are not between 0 and 1: give probabilities, not logits or per cent.")
     bin_of = numpy.minimum((confidence * bins).astype(int), bins - 1)
     reviews = numpy.bincount(bin_of, minlength=bins)
     difference = numpy.bincount(bin_of, weights=confidence - correct, minlength=bins)  # summed, so already weighted
@@ -100,6 +107,8 @@ def _checked(labels, logits):
             f"labels have shape {labels.shape} and logits {logits.shape}: "
             "one label and one row of logits per review are needed."
         )
+    if (labels != numpy.floor(labels)).any():
+        raise ValueError("Some labels are not whole numbers: give each class a number, counted from 0.")
     if not numpy.isfinite(logits).all():
         raise ValueError(
             "Some logits are not finite (NaN or infinity): training diverged, so use a smaller learning rate."
