@@ -482,6 +482,7 @@ def open_jupyterlab(port, browser):
         command += ["--LabApp.default_url=/lab/tree/notebooks/" + os.path.basename(notebooks[0][1])]
     # Nothing is fetched: no news, no look for updates, no list of extensions.
     command += ["--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
+    command += ["--KernelManager.transport_encryption=auto"]  # else each kernel warns that it talks in plain text
     command += ["--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"]
     if not browser:
         command += ["--no-browser"]
@@ -525,11 +526,12 @@ def all_notebooks():
 def chosen_notebooks(numbers):
     """Return the paths of the notebooks with these numbers ("03" or "3"), of all of them when none is named."""
     there = all_notebooks()
+    if not there:
+        raise Problem("There are no notebooks in %s: fetch the course again." % os.path.join(ROOT, "notebooks"))
     wanted = [number.zfill(2) for number in numbers] or sorted(there)
     for number in wanted:
         if number not in there:
-            names = ", ".join(sorted(there)) or "none at all"
-            raise Problem("There is no notebook %s: there are %s." % (number, names))
+            raise Problem("There is no notebook %s: there are %s." % (number, ", ".join(sorted(there))))
     return [there[number] for number in wanted]
 
 

@@ -22,14 +22,16 @@ from datetime import date
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MINUTES = ROOT / "results" / "notebook_minutes.json"
 FIGURES = "application/vnd.course.figures+json"  # written by helpers.plots.measured
+ENCRYPTED = {"transport_encryption": "auto"}  # else each kernel warns that it talks in plain text
 
 
 # ---------------------------------------------------------------------------------------------- executing
@@ -52,8 +54,10 @@ def execute(path):
         resources={"metadata": {"path": str(path.parent)}},
         coalesce_streams=True,
         record_timing=False,
+        config=Config(KernelManager=ENCRYPTED),
     )
     result = {"notebook": path.name, "status": "ok", "minutes": 0.0, "figures": {}, "error": None}
+    number = 0
     code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     started = time.monotonic()
     try:
@@ -64,9 +68,12 @@ def execute(path):
     except CellExecutionError as error:
         problem = f"{error.ename}: {error.evalue}"
         result.update(status="failed", error=f"cell {number} of {len(code_cells)}: {' '.join(problem.split())[:300]}")
+    except DeadKernelError:
+        problem = "the kernel died; most often the computer ran out of memory"
+        result.update(status="failed", error=f"cell {number} of {len(code_cells)}: {problem}")
     except KeyboardInterrupt:
         result.update(status="stopped", error=f"cell {number} of {len(code_cells)}: interrupted")
-    except Exception as error:  # the kernel died or did not start: the other notebooks still get their turn
+    except Exception as error:  # the kernel did not start, say: the other notebooks still get their turn
         result.update(status="failed", error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     result["minutes"] = round((time.monotonic() - started) / 60, 2)
     for cell in notebook.cells:
@@ -113,7 +120,7 @@ def run(out, paths):
     summary = {}
     for path in paths:
         notebook, result = execute(path)
-        write(out / path.name, nbformat.writes(notebook))
+        write(out / path.name, nbformat.writes(notebook) + "\n")
         summary[path.name[:2]] = {**result, "track": track}
         write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
         if result["error"]:
@@ -166,7 +173,7 @@ def refresh(paths):
             print(f"{path.stem} was changed while it ran, so its outputs are not written back: run refresh again.")
             everything_ok = False
             continue
-        write(path, nbformat.writes(tidy(notebook)))
+        write(path, nbformat.writes(tidy(notebook)) + "\n")
         keep_minutes(path, result["minutes"])
         print(f"{path.stem}: outputs written back, {result['minutes']:.1f} minutes", flush=True)
     fill_tables()
@@ -310,8 +317,12 @@ def kernel():
         elif message["msg_type"] == "error":
             said["error"] = f"{content['ename']}: {content['evalue']}"
 
-    manager, client = start_new_kernel(kernel_name="python3", cwd=str(ROOT))
+    manager = KernelManager(kernel_name="python3", **ENCRYPTED)
+    manager.start_kernel(cwd=str(ROOT))
+    client = manager.client()
+    client.start_channels()
     try:
+        client.wait_for_ready(timeout=120)
         client.execute_interactive(code, output_hook=listen, timeout=120)
     finally:
         client.stop_channels()

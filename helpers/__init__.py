@@ -12,4 +12,9 @@ Each module is built by hand in a notebook first and imported afterwards:
     exercises  answers that are checked at once
 """
 
+import warnings
+
+# transformers and datasets look for ipywidgets when they are imported. The course's progress bars are plain text.
+warnings.filterwarnings("ignore", message="IProgress not found")
+
 __version__ = "1.0.0"
