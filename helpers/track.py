@@ -19,13 +19,18 @@ class Track:
     claims: bool = True  # is there enough data to assert what the notebooks claim about learning?
 
     # The careful training of notebook 03, measured again on the holdout in notebook 05 (IMDb reviews).
-    imdb_train: int = 1000
+    imdb_train: int | None = 1000  # None: all that there are
     imdb_validation: int = 500
-    imdb_test: int = 1000
+    imdb_test: int | None = 1000
     max_tokens: int = 128
     batch_size: int = 16
     epochs: int = 3
     learning_rate: float = 1e-4
+
+    # Notebook 03: the sanity checks and the comparison of the two loops.
+    nb03_small: int = 480
+    nb03_small_tokens: int = 64
+    nb03_memorise_epochs: int = 20
 
     def __str__(self):
         places = {"cpu": "the processor (no GPU)", "cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}
@@ -37,9 +42,9 @@ LAPTOP = Track()
 GPU = Track(
     name="gpu",
     use_hub=True,
-    imdb_train=22_500,
+    imdb_train=None,
     imdb_validation=2_500,
-    imdb_test=25_000,
+    imdb_test=None,
     max_tokens=256,
     batch_size=32,
     learning_rate=2e-5,
@@ -55,6 +60,9 @@ QUICK = Track(
     max_tokens=32,
     batch_size=8,
     epochs=2,
+    nb03_small=32,
+    nb03_small_tokens=24,
+    nb03_memorise_epochs=3,
 )
 
 
