@@ -1,0 +1,200 @@
+"""Reading people's own reviews: .csv, .jsonl and .parquet files. `helpers.data.load_reviews` calls it.
+
+Real files come in several encodings, with missing cells, stray quotes and typing errors in labels. The result is either
+right, or one sentence that names the file, the row and the cure. Nothing is left out without being counted and said.
+"""
+
+import codecs
+import csv
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pandas
+import pyarrow
+from pyarrow import parquet
+
+FEWEST_OF_A_CLASS = 3  # one each for training, validation and test
+OTHER_COLUMN = "or name another column with text=… or label=…"
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half an emoji: no tokenizer and no UTF-8 file can take it
+
+
+def read_reviews(path, *, text_column="text", label_column="label"):
+    """Return (reviews, class_names): a pandas DataFrame with columns text and label, and the name of each label.
+
+    path                        a .csv (a header row; commas, semicolons or tabs), .jsonl or .parquet file
+    text_column, label_column   the names of its columns
+
+    Labels may be numbers or words, two classes or more. They become 0, 1, 2 … in the order of `class_names`: numbers
+    by size, words by the alphabet. So 0 and 1 stay 0 and 1, negative becomes 0 and positive 1. Texts are not changed.
+    Rows that have no text, no label, or the text of an earlier row are left out. What is printed counts them.
+    Raises ValueError with one sentence that says what to mend and where; the header of a .csv counts as row 1.
+    """
+    path = Path(path)
+    read_rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}.get(path.suffix.lower())
+    if read_rows is None:
+        cure = "check the name, or save your table as one of these (in Excel: Save as, CSV UTF-8)"
+        raise ValueError(f"{str(path)!r} is not imdb, rotten_tomatoes, or a .csv, .jsonl or .parquet file: {cure}.")
+    class_of = {}  # text -> name of its class
+    name_of = {}  # label as it stands in the file -> name of its class
+    first_row = {}  # name of a class -> number of its first row
+    left_out = defaultdict(list)  # reason -> numbers of rows
+    row = 0
+    try:
+        for row, text, label in read_rows(path, text_column, label_column):
+            key = type(label), str(label)  # 1 and True are equal, but not the same label
+            if key not in name_of:
+                name_of[key] = _class_name(path, row, label)
+                first_row.setdefault(name_of[key], row)
+            if not _has_text(path, row, text):
+                left_out["they have no text"].append(row)
+            elif name_of[key] is None:
+                left_out["they have no label"].append(row)
+            elif text not in class_of:
+                class_of[text] = name_of[key]
+            elif class_of[text] == name_of[key]:
+                left_out["they repeat an earlier text"].append(row)
+            else:
+                left_out["they repeat an earlier text with another label (please look)"].append(row)
+    except (csv.Error, UnicodeDecodeError) as problem:
+        cure = "close every double quote, and save the file as UTF-8"
+        raise _problem(path, f"{row + 1} or later", f"it can't be read ({problem})", cure) from None
+    except OSError as problem:
+        raise ValueError(f"{path.name} can't be read ({_short(problem)}): check its name, or save it anew.") from None
+
+    first_row.pop(None, None)
+    numeric = all(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", name) for name in first_row)
+    class_names = sorted(first_row, key=float if numeric else str)
+    size = Counter(class_of.values())
+    counts = [f"{place} = {_short(name)} ({size[name]:,})" for place, name in enumerate(class_names[:20])]
+    print(f"{path.name}: {len(class_of):,} reviews of {len(class_names)} classes: {', '.join(counts)}.")
+    for reason, rows in left_out.items():
+        some = ", ".join(map(str, rows[:5])) + ", …" * (len(rows) > 5)
+        print(f"Left out because {reason}: {len(rows):,} (row {some}).")
+    _check_classes(path, class_names, size, first_row)
+    number = {name: place for place, name in enumerate(class_names)}
+    return pandas.DataFrame({"text": list(class_of), "label": [number[n] for n in class_of.values()]}), class_names
+
+
+def _csv_rows(path, text_column, label_column):
+    """Yield (row, text, label) from a CSV file; a missing cell is None."""
+    csv.field_size_limit(2**31 - 1)  # characters a cell; by itself Python stops at 131,072
+    with open(path, encoding=_encoding(path), newline="") as file:
+        for delimiter in "\t;,":  # Excel writes semicolons where the comma is the decimal sign
+            file.seek(0)
+            header = [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
+            if text_column in header and label_column in header:
+                break
+        _check_columns(path, header, text_column, label_column)
+        text_at, label_at = header.index(text_column), header.index(label_column)
+        file.seek(0)
+        for row, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1):
+            if any(cells[len(header) :]):
+                raise _problem(path, row, f"{len(cells)} cells, not {len(header)}", "put the text into double quotes")
+            cells += [None] * (len(header) - len(cells))
+            if row > 1:
+                yield row, cells[text_at], cells[label_at]
+
+
+def _jsonl_rows(path, text_column, label_column):
+    """Yield (row, text, label) from a file with one JSON object a line; the first line is row 1."""
+    columns = {}
+    with open(path, encoding=_encoding(path), newline="\n") as file:
+        for row, line in enumerate(file, start=1):
+            try:
+                review = json.loads(line) if line.strip() else {}
+            except (ValueError, RecursionError):
+                review = None
+            if not isinstance(review, dict):
+                cure = 'write one a line, as in {"text": "Good.", "label": 1}'
+                raise _problem(path, row, f"{_short(line.strip())} is not a JSON object", cure)
+            columns |= dict.fromkeys(review)
+            yield row, review.get(text_column), review.get(label_column)
+    _check_columns(path, list(columns), text_column, label_column)
+
+
+def _parquet_rows(path, text_column, label_column):
+    """Yield (row, text, label) from a Parquet file; the first row is row 1."""
+    row = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names, text_column, label_column)
+            for batch in file.iter_batches(batch_size=1000, columns=[text_column, label_column]):
+                for review in batch.to_pylist():
+                    row += 1
+                    yield row, review[text_column], review[label_column]
+    except (pyarrow.ArrowException, UnicodeDecodeError) as problem:
+        raise _problem(path, row + 1, f"not valid Parquet ({_short(problem)})", "write the file anew") from None
+
+
+def _encoding(path):
+    """Return the encoding of a text file: UTF-16 by its mark, UTF-8 where every byte fits, otherwise Windows-1252."""
+    decoder, lines, only_ascii = codecs.getincrementaldecoder("utf-8")(), 1, True
+    with open(path, "rb") as file:
+        if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        try:
+            while block := file.read(1 << 20):
+                only_ascii &= decoder.decode(block).isascii()
+                lines += block.count(b"\n")
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as problem:
+            right = problem.object[: problem.start]
+            if not only_ascii or not right.isascii():  # é or emoji were right up to here: it is UTF-8 with a fault
+                row = f"{lines + right.count(10)} (in lines)"
+                raise _problem(path, row, "a byte is not UTF-8", "save the file as UTF-8") from None
+            print(f"{path.name} is not UTF-8: read as Windows-1252. If letters look wrong, save it as UTF-8.")
+            return "cp1252"
+    return "utf-8-sig"  # with or without a mark at its start
+
+
+def _check_columns(path, columns, *wanted):
+    for name in wanted:
+        if columns.count(name) != 1:
+            what = f"{columns.count(name) or 'no'} columns are named {name!r}, among {_short(columns)}"
+            raise _problem(path, 1, what, "name yours with text=… and label=…, and save the file as UTF-8")
+
+
+def _has_text(path, row, text):
+    if text is None or text != text:  # NaN differs from itself
+        return False
+    if not isinstance(text, str) or LONE_SURROGATE.search(text):
+        raise _problem(path, row, f"the text {_short(text)} is not made of letters", f"mend it, {OTHER_COLUMN}")
+    return text.strip() != ""
+
+
+def _class_name(path, row, label):
+    """Return a label as the name of its class, the same for 1, 1.0 and "1 "; None where it is missing."""
+    if label is None or label != label:
+        return None
+    name = unicodedata.normalize("NFC", str(label)).strip()
+    if not isinstance(label, (str, int, float)) or LONE_SURROGATE.search(name):
+        raise _problem(path, row, f"the label {_short(label)} is no word or number", f"mend it, {OTHER_COLUMN}")
+    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", name) or None  # pandas writes 1 as 1.0 where the column has empty cells
+
+
+def _check_classes(path, class_names, size, first_row):
+    """Raise ValueError where training, validation and test can't be made of these classes."""
+    same = {}
+    for name in class_names:
+        twin = same.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
+        if twin != name:
+            what = f"the label {_short(name)} is almost {_short(twin)} (row {first_row[twin]})"
+            raise _problem(path, first_row[name], what, "write both the same way")
+    if len(class_names) < 2:
+        what = f"all labels are {_short(class_names[0])}" if class_names else "no row has both a text and a label"
+        raise _problem(path, "1 to the last", what, f"add what is missing, {OTHER_COLUMN}")
+    rarest = min(class_names, key=lambda name: size[name])
+    if size[rarest] < FEWEST_OF_A_CLASS:
+        what = f"the class {_short(rarest)} has fewer than {FEWEST_OF_A_CLASS} different texts"
+        raise _problem(path, first_row[rarest], what, f"add some, delete its rows, {OTHER_COLUMN}")
+
+
+def _short(value):
+    return repr(str(value)[:80])
+
+
+def _problem(path, row, what, cure):
+    return ValueError(f"{path.name}, row {row}: {what}; {cure}.")
