@@ -152,6 +152,8 @@ def make_optimizer(model, learning_rate, weight_decay):
     Only parameters that train are given to it. `fused` does the whole step in one pass over the memory.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ValueError("Every parameter of the model is frozen, so nothing can train: free some of its layers.")
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},  # biases and LayerNorm have one axis

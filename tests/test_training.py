@@ -1,0 +1,463 @@
+"""The training loop and early stopping, on a BERT with 2 layers of 32 numbers."""
+
+import math
+from types import SimpleNamespace
+
+import numpy
+import pytest
+import sklearn.metrics
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers import BertConfig, BertForSequenceClassification
+
+from helpers import training
+from helpers.batches import make_loader
+from helpers.models import freeze
+from helpers.track import set_seed
+from helpers.training import (
+    EarlyStopping,
+    History,
+    learning_rate_at,
+    loss_and_accuracy,
+    make_optimizer,
+    predict_logits,
+    train,
+)
+
+WORDS = 50
+PAD = SimpleNamespace(pad_token_id=0)  # all that make_loader asks of a tokenizer
+
+
+def tiny_bert(*, dropout=0.1, classes=2, seed=0):
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=WORDS,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=32,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=0.0,
+        num_labels=classes,
+    )
+    return BertForSequenceClassification(config).eval()
+
+
+def reviews(count, *, seed=0):
+    """Random ids of 3 to 12 tokens, and random labels: nothing to learn, but plenty to memorise."""
+    random = numpy.random.default_rng(seed)
+    ids = [random.integers(1, WORDS, size=random.integers(3, 13)).tolist() for _ in range(count)]
+    return ids, random.integers(0, 2, size=count).tolist()
+
+
+def loader(count=22, *, seed=0, batch_size=8, shuffle=True):
+    return make_loader(*reviews(count, seed=seed), PAD, batch_size=batch_size, shuffle=shuffle, seed=0)
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+# The whole loop
+
+
+def test_the_loop_is_the_plain_one():
+    """Forward, backward, clip, step; warm-up and decay; weight decay where it belongs; a new order each epoch."""
+    epochs, peak, warmup, decay, clip = 3, 1e-3, 0.25, 0.1, 0.5
+
+    model = tiny_bert()
+    batches = loader()
+    steps = epochs * len(batches)
+    spared = [p for name, p in model.named_parameters() if name.endswith(".bias") or "LayerNorm" in name]
+    decayed = [p for name, p in model.named_parameters() if not (name.endswith(".bias") or "LayerNorm" in name)]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": decay}, {"params": spared, "weight_decay": 0}], lr=0.0
+    )
+    climb = round(warmup * steps)
+    rates = [peak * (i + 1) / climb for i in range(climb)]
+    rates += [peak * (1 - i / (steps - climb)) for i in range(steps - climb)]
+    losses = []
+    set_seed(5)
+    for _ in range(epochs):
+        model.train()
+        for batch in batches:
+            for group in optimizer.param_groups:
+                group["lr"] = rates[len(losses)]
+            optimizer.zero_grad()
+            output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
+            output.loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            losses.append(output.loss.item())
+
+    other = tiny_bert()
+    history = train(
+        other,
+        loader(),
+        epochs=epochs,
+        learning_rate=peak,
+        warmup=warmup,
+        weight_decay=decay,
+        clip_norm=clip,
+        seed=5,
+        progress=False,
+    )
+    assert history.step_loss == pytest.approx(losses, rel=1e-4)
+    assert history.step_rate == pytest.approx(rates)
+    for by_hand, by_train in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(by_train, by_hand, rtol=1e-3, atol=1e-5)
+
+
+def trained(seed=0, validation=True, before=None):
+    model, batches = tiny_bert(), loader()
+    if before:
+        before(model, batches)
+    watched = loader(9, seed=1, shuffle=False) if validation else None
+    train(model, batches, watched, epochs=2, learning_rate=1e-3, seed=seed, progress=False)
+    return weights(model)
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit_whatever_ran_before():
+    def disturb(model, batches):
+        torch.rand(7)
+        numpy.random.rand(7)
+        list(batches)  # the loader has been used: its own count of epochs has moved on
+
+    assert same(trained(), trained(before=disturb))
+
+
+def test_another_seed_gives_other_weights():
+    assert not same(trained(seed=0), trained(seed=1))
+
+
+def test_watching_the_validation_loss_does_not_change_the_training():
+    """Wrong code: validation that draws random numbers, leaves the model in eval mode, or leaves gradients behind."""
+    assert same(trained(validation=True), trained(validation=False))
+
+
+def test_training_changes_the_order_of_the_batches_every_epoch():
+    batches, seen = loader(), []
+    collate = batches.collate_fn
+    batches.collate_fn = lambda rows: seen.append([row["index"] for row in rows]) or collate(rows)
+    train(tiny_bert(), batches, epochs=2, progress=False)
+    first, second = seen[: len(batches)], seen[len(batches) :]
+    assert first != second
+    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(22))
+
+
+def test_losses_are_means_over_reviews_not_over_batches():
+    """22 reviews in batches of 8, 8 and 6: with rate 0 and no dropout training and validation see the same model."""
+    model = tiny_bert(dropout=0.0)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)  # so that the batches' losses differ
+    history = train(model, loader(), loader(shuffle=False), epochs=1, learning_rate=0.0, progress=False)
+    assert max(history.step_loss) - min(history.step_loss) > 0.05
+    assert history.train_loss[0] == pytest.approx(history.validation_loss[0], rel=1e-5)
+    assert history.train_loss[0] != pytest.approx(numpy.mean(history.step_loss), rel=1e-4)
+
+
+def test_a_small_set_is_memorised():
+    history = train(tiny_bert(dropout=0.0), loader(8), epochs=40, learning_rate=5e-3, progress=False)
+    assert history.train_loss[0] > 0.5 and history.train_loss[-1] < 0.05
+
+
+def test_the_history_has_an_entry_an_epoch_and_a_step():
+    history = train(tiny_bert(), loader(), loader(9, shuffle=False), epochs=3, progress=False)
+    for name in ("train_loss", "validation_loss", "validation_accuracy", "seconds"):
+        assert len(getattr(history, name)) == 3, name
+    assert len(history.step_loss) == len(history.step_rate) == 3 * 3
+
+
+def test_best_epoch_counts_from_one_takes_the_first_of_equals_and_needs_validation():
+    assert History(validation_loss=[0.7, 0.5, 0.5, 0.6]).best_epoch == 2
+    assert History(validation_loss=[0.4, 0.5]).best_epoch == 1
+    assert train(tiny_bert(), loader(), epochs=1, progress=False).best_epoch is None
+
+
+def test_a_line_an_epoch_is_printed_unless_progress_is_off(capfd):
+    train(tiny_bert(), loader(), loader(9, shuffle=False), epochs=2, progress=False)
+    assert capfd.readouterr() == ("", "")
+    history = train(tiny_bert(), loader(), loader(9, shuffle=False), epochs=2)
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2/2") and f"validation loss {history.validation_loss[1]:.3f}" in lines[1]
+
+
+# The learning rate
+
+
+@pytest.mark.parametrize(
+    "step, total, warmup, expected",
+    [
+        (0, 10, 0.2, 0.5),  # half-way up
+        (1, 10, 0.2, 1.0),  # the peak
+        (2, 10, 0.2, 1.0),
+        (6, 10, 0.2, 0.5),  # half-way down
+        (9, 10, 0.2, 0.125),  # the last step still moves
+        (0, 4, 0.0, 1.0),  # no warm-up: starts at the peak
+        (3, 4, 0.0, 0.25),
+        (0, 1, 0.1, 1.0),  # one step in all
+    ],
+)
+def test_the_rate_climbs_and_falls_in_straight_lines(step, total, warmup, expected):
+    assert learning_rate_at(step, total, 3e-5, warmup) == pytest.approx(3e-5 * expected)
+
+
+@pytest.mark.parametrize("total, warmup", [(1, 0.0), (7, 0.1), (40, 0.5), (40, 1.0), (3, 0.9)])
+def test_the_rate_never_leaves_zero_to_peak(total, warmup):
+    rates = [learning_rate_at(step, total, 1.0, warmup) for step in range(total)]
+    assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1
+    top = rates.index(1)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+
+
+# The optimizer
+
+
+def test_weight_decay_shrinks_matrices_and_spares_biases_and_layernorm():
+    model = tiny_bert()
+    before = weights(model)
+    optimizer = make_optimizer(model, learning_rate=0.1, weight_decay=0.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)  # then only weight decay moves anything
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        factor = 1.0 if name.endswith("bias") or "LayerNorm" in name else 1 - 0.1 * 0.5
+        torch.testing.assert_close(parameter.detach(), before[name] * factor)
+
+
+def gradients_at_each_step(clip_norm):
+    """Train for one epoch and return the gradient that the optimizer is given in each step, as one long vector."""
+    model, seen = tiny_bert(dropout=0.0), []
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)  # long gradients
+
+    def look(optimizer, *_):
+        parts = [p.grad.flatten() for group in optimizer.param_groups for p in group["params"]]
+        seen.append(torch.cat(parts).clone())
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        train(model, loader(), epochs=1, clip_norm=clip_norm, progress=False)
+    finally:
+        hook.remove()
+    return seen
+
+
+def test_gradients_are_clipped_in_length_but_not_in_direction():
+    free, clipped = gradients_at_each_step(1e9), gradients_at_each_step(0.1)
+    assert all(gradient.norm() > 0.2 for gradient in free)
+    assert [gradient.norm().item() for gradient in clipped] == pytest.approx([0.1] * len(clipped), rel=1e-3)
+    assert torch.cosine_similarity(free[0], clipped[0], dim=0).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_frozen_parameters_do_not_move_and_all_others_do():
+    model = tiny_bert()
+    freeze(model, 1)
+    before = weights(model)
+    train(model, loader(), epochs=2, learning_rate=1e-3, weight_decay=0.5, progress=False)
+    for name, parameter in model.named_parameters():
+        frozen = name.startswith(("bert.embeddings.", "bert.encoder.layer.0."))
+        assert torch.equal(parameter, before[name]) == frozen, name
+
+
+def test_a_model_without_anything_to_train_is_refused():
+    model = tiny_bert().requires_grad_(False)
+    with pytest.raises(ValueError, match="frozen"):
+        train(model, loader(), epochs=1, progress=False)
+
+
+# Early stopping
+
+
+def replay(losses, **settings):
+    """Return (epoch after which it stops or None, best epoch, best loss) on a list of validation losses."""
+    stopping = EarlyStopping(**settings)
+    model = torch.nn.Linear(1, 1)
+    for epoch, loss in enumerate(losses, start=1):
+        if stopping.update(loss, model):
+            return epoch, stopping.best_epoch, stopping.best_loss
+    return None, stopping.best_epoch, stopping.best_loss
+
+
+@pytest.mark.parametrize(
+    "losses, settings, expected",
+    [
+        ([0.5, 0.6, 0.4], dict(patience=1), (2, 1, 0.5)),  # one bad epoch is enough: the better third is never seen
+        ([0.5, 0.6, 0.4, 0.5, 0.6], dict(patience=2), (5, 3, 0.4)),  # two in a row; a fall starts the count anew
+        ([0.5, 0.6, 0.4, 0.7, 0.3, 0.7], dict(patience=2), (None, 5, 0.3)),  # bad epochs that aren't in a row
+        ([0.5, 0.5], dict(patience=1), (2, 1, 0.5)),  # equal is no fall
+        ([1.0, 0.75, 0.5], dict(patience=1, min_delta=0.25), (2, 1, 1.0)),  # exactly min_delta is not more than it
+        ([1.0, 0.7, 0.5], dict(patience=1, min_delta=0.25), (3, 2, 0.7)),  # measured from the best, epoch by epoch
+        ([1.0, 0.9, 0.8, 0.7], dict(patience=3, min_delta=0.25), (None, 4, 0.7)),  # small falls add up to a real one
+        ([0.5, 0.4, 0.3], dict(patience=1), (None, 3, 0.3)),  # always falling: never stops
+        ([math.nan, math.nan], dict(patience=2), (2, 0, math.inf)),  # diverged at once: stops, nothing to keep
+        ([0.5, math.nan, math.nan], dict(patience=2), (3, 1, 0.5)),  # a loss that isn't a number is no fall
+    ],
+)
+def test_early_stopping_stops_and_keeps_when_it_should(losses, settings, expected):
+    assert replay(losses, **settings) == expected
+
+
+def test_early_stopping_keeps_a_copy_of_the_best_weights():
+    """Wrong code: keeping a reference, which follows the model; restoring the last or any worse weights."""
+    model, stopping = torch.nn.Linear(2, 2), EarlyStopping(patience=5)
+    best = None
+    for loss in (0.9, 0.3, 0.5, 0.4):
+        with torch.no_grad():
+            model.weight.add_(1)
+        if loss == 0.3:
+            best = weights(model)
+        stopping.update(loss, model)
+    assert not same(weights(model), best)
+    stopping.restore(model)
+    assert same(weights(model), best)
+    with torch.no_grad():
+        model.weight.add_(1)  # training on must not spoil the copy
+    stopping.restore(model)
+    assert same(weights(model), best)
+
+
+def test_restoring_before_any_epoch_changes_nothing():
+    model = torch.nn.Linear(2, 2)
+    before = weights(model)
+    EarlyStopping().restore(model)
+    assert same(weights(model), before)
+
+
+@pytest.mark.parametrize("patience", [0, -1])
+def test_a_patience_below_one_is_refused(patience):
+    with pytest.raises(ValueError, match="patience.*at least 1"):
+        EarlyStopping(patience=patience)
+
+
+def overfitted(early_stopping, epochs=12):
+    """Memorise random labels: the loss on other random labels soon rises."""
+    model, validation = tiny_bert(dropout=0.0), loader(16, seed=1, shuffle=False)
+    history = train(
+        model,
+        loader(16),
+        validation,
+        epochs=epochs,
+        learning_rate=3e-3,
+        early_stopping=early_stopping,
+        progress=False,
+    )
+    return model, validation, history
+
+
+def test_train_stops_early_and_gives_back_exactly_the_best_weights():
+    model, validation, history = overfitted(EarlyStopping(patience=2))
+    assert history.best_epoch + 2 == len(history.validation_loss) < 12
+    assert loss_and_accuracy(model, validation)[0] == history.validation_loss[history.best_epoch - 1]
+    assert history.validation_loss[-1] > min(history.validation_loss)
+
+
+def test_the_best_weights_come_back_also_when_the_epochs_run_out():
+    model, validation, history = overfitted(EarlyStopping(patience=100))
+    assert len(history.validation_loss) == 12 > history.best_epoch
+    assert loss_and_accuracy(model, validation)[0] == min(history.validation_loss)
+
+
+def test_an_early_stopped_run_is_the_beginning_of_the_long_one():
+    _, _, long = overfitted(None)
+    _, _, short = overfitted(EarlyStopping(patience=2))
+    assert short.validation_loss == long.validation_loss[: len(short.validation_loss)]
+
+
+def test_early_stopping_without_validation_reviews_is_refused():
+    with pytest.raises(ValueError, match="validation_loader"):
+        train(tiny_bert(), loader(), epochs=1, early_stopping=EarlyStopping(), progress=False)
+
+
+def test_any_object_with_update_and_restore_can_watch():
+    """Notebook 04 hands `train` objects of its own, which only look."""
+
+    class Watcher:
+        def __init__(self):
+            self.losses, self.restored = [], 0
+
+        def update(self, loss, model):
+            self.losses.append(loss)
+            return False
+
+        def restore(self, model):
+            self.restored += 1
+
+    watcher = Watcher()
+    history = train(tiny_bert(), loader(), loader(9, shuffle=False), epochs=2, early_stopping=watcher, progress=False)
+    assert watcher.losses == history.validation_loss and watcher.restored == 1
+
+
+# Prediction
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_logits_come_in_the_order_of_the_reviews(shuffle):
+    model = tiny_bert(classes=3)
+    ids, labels = reviews(21)
+    logits = predict_logits(model, make_loader(ids, labels, PAD, batch_size=4, shuffle=shuffle))
+    assert logits.shape == (21, 3) and logits.dtype == numpy.float32
+    with torch.no_grad():
+        one_by_one = torch.cat([model(torch.tensor([review])).logits for review in ids])
+    numpy.testing.assert_allclose(logits, one_by_one.numpy(), atol=1e-5)
+    assert len(numpy.unique(logits[:, 0])) > 15  # or any order would do
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_prediction_is_without_dropout_and_leaves_mode_and_random_numbers_alone(training_mode):
+    model = tiny_bert(dropout=0.5)
+    batches = loader(10, shuffle=False)
+    expected = predict_logits(model, batches)
+    model.train(training_mode)
+    state = torch.get_rng_state()
+    numpy.testing.assert_array_equal(predict_logits(model, batches), expected)
+    assert all(module.training == training_mode for module in model.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_after_training_dropout_is_off():
+    model = tiny_bert().train()
+    train(model, loader(), epochs=1, progress=False)
+    assert not any(module.training for module in model.modules())
+
+
+def test_loss_and_accuracy_agree_with_scikit_learn():
+    model, batches = tiny_bert(), loader(21, shuffle=True)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)
+    _, labels = reviews(21)
+    logits = predict_logits(model, batches).astype(float)
+    probabilities = numpy.exp(logits) / numpy.exp(logits).sum(axis=1, keepdims=True)
+    loss, accuracy = loss_and_accuracy(model, batches)
+    assert loss == pytest.approx(sklearn.metrics.log_loss(labels, probabilities), rel=1e-5)
+    assert accuracy == pytest.approx(sklearn.metrics.accuracy_score(labels, probabilities.argmax(axis=1)))
+    assert 0 < accuracy < 1
+
+
+# Mixed precision: what is asked of torch, since a test has no GPU
+
+
+@pytest.mark.parametrize(
+    "capability, dtype, scaled",
+    [((7, 5), torch.float16, True), ((8, 0), torch.bfloat16, False), ((9, 0), torch.bfloat16, False)],
+)
+def test_bf16_only_where_the_gpu_has_it_and_loss_scaling_for_fp16(monkeypatch, capability, dtype, scaled):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch, "autocast", lambda device, dtype: (device, dtype))
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: (device, enabled))
+    precision, scaler = training.mixed_precision("cuda")
+    assert precision() == ("cuda", dtype)
+    assert scaler == ("cuda", scaled)
+
+
+def test_on_a_processor_all_stays_in_32_bits():
+    precision, scaler = training.mixed_precision("cpu")
+    assert not scaler.is_enabled()
+    with precision():
+        assert tiny_bert()(torch.tensor([[1, 2, 3]])).logits.dtype == torch.float32
