@@ -185,10 +185,11 @@ def is_set_up():
         return False
 
 
-def write_stamp(stamp):
-    with open(STAMP + ".unfinished", "w", encoding="utf-8") as file:
-        json.dump(stamp, file)
-    os.replace(STAMP + ".unfinished", STAMP)
+def write_json(path, content):
+    """Write a file by way of a temporary one, so that it is never half there."""
+    with open(path + ".unfinished", "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    os.replace(path + ".unfinished", path)
 
 
 def set_up():
@@ -206,7 +207,7 @@ def set_up():
         make_venv()
         remove_half_installed()
         install_requirements(lock)
-        write_stamp(wanted_stamp())
+        write_json(STAMP, wanted_stamp())
         print("Set up in %.0f seconds." % (time.time() - started), flush=True)
 
 
@@ -249,7 +250,7 @@ def make_venv():
         print("The virtual environment is unfinished or broken: making it again.", flush=True)
         shutil.rmtree(VENV)
     os.makedirs(VENV, exist_ok=True)
-    write_stamp({})
+    write_json(STAMP, {})
     # The Python below a virtual environment, when start.py was started with one.
     python = getattr(sys, "_base_executable", None) or sys.executable
     made = subprocess.run(
@@ -462,6 +463,14 @@ CHECKS = [
 # ------------------------------------------------------------------------------------------------------- commands
 
 
+def no_questions_about_news():
+    """Set, in .venv alone, that JupyterLab does not ask on first use whether it may fetch news."""
+    folder = os.path.join(VENV, "share", "jupyter", "lab", "settings")
+    os.makedirs(folder, exist_ok=True)
+    settings = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+    write_json(os.path.join(folder, "overrides.json"), settings)
+
+
 def open_jupyterlab(port, browser):
     if port is not None and not port_is_free(port):
         raise Problem("Port %d is taken by another program: choose another with --port, or leave --port out." % port)
@@ -470,20 +479,23 @@ def open_jupyterlab(port, browser):
         raise Problem("JupyterLab was not started: mend the fault above, then run the same command again.")
     if port is None:
         port = next(number for number in range(FIRST_PORT, FIRST_PORT + PORTS) if port_is_free(number))
-    command = [venv_python(), "-m", "jupyterlab"]
-    command += [
+    no_questions_about_news()
+    first_notebook = os.path.basename(chosen_notebooks([])[0])
+    command = [
+        venv_python(),
+        "-m",
+        "jupyterlab",
         "--log-level=WARN",
         "--ServerApp.root_dir=" + ROOT,
         "--ServerApp.port=%d" % port,
         "--ServerApp.port_retries=0",
+        "--LabApp.default_url=/lab/tree/notebooks/" + first_notebook,
+        # Nothing is fetched: no news, no look for updates, no list of extensions.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        "--KernelManager.transport_encryption=auto",  # else each kernel warns that it talks in plain text
     ]
-    notebooks = sorted(all_notebooks().items())
-    if notebooks:
-        command += ["--LabApp.default_url=/lab/tree/notebooks/" + os.path.basename(notebooks[0][1])]
-    # Nothing is fetched: no news, no look for updates, no list of extensions.
-    command += ["--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
-    command += ["--KernelManager.transport_encryption=auto"]  # else each kernel warns that it talks in plain text
-    command += ["--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"]
     if not browser:
         command += ["--no-browser"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
