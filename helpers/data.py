@@ -55,7 +55,7 @@ def load_reviews(source="imdb", *, n_train=None, n_validation=None, n_test=None,
 
 def clean(text):
     """Make each run of HTML line breaks (`<br />`) one line break, and strip the ends."""
-    return re.sub(r"(?:\s*<br\s*/?>\s*)+", "\n", text).strip()
+    return re.sub(r"(?i)(?:\s*<br\s*/?>\s*)+", "\n", text).strip()
 
 
 def remove_duplicates(reviews):

@@ -108,7 +108,7 @@ def trains_in_eval_mode(model, batch, optimizer):
 
 
 def _three_steps(answer, seed):
-    """Run the answer for three steps on a tiny BERT. Return its losses, the mode, and a few weights afterwards."""
+    """Run the answer for three steps on a tiny BERT. Return losses, mode and a few weights."""
     import torch
 
     model = _tiny_bert(seed)
@@ -119,7 +119,9 @@ def _three_steps(answer, seed):
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor([0, 1, 1, 0])}
     torch.manual_seed(seed)
     losses = [answer(model, batch, optimizer) for _ in range(3)]
-    return [losses, model.training, model.classifier.weight.detach()[:, :4]]
+    weight = model.classifier.weight
+    cleared = weight.grad is None or bool((weight.grad == 0).all())
+    return [losses, model.training, cleared, weight.detach()[:, :4]]
 
 
 training_step = Exercise(
@@ -160,7 +162,7 @@ def no_warmup(step, total_steps, peak, warmup):
 
 
 def counts_from_the_start(step, total_steps, peak, warmup):
-    """The cosine starts at step 0, so the rate drops when the warm-up ends. Count `done` from the end of the warm-up."""
+    """The cosine starts at step 0, so the rate jumps after the warm-up. Count `done` from the end of the warm-up."""
     import math
 
     warmup_steps = round(warmup * total_steps)

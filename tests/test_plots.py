@@ -1,0 +1,58 @@
+"""helpers.plots: what a picture and a table leave in a notebook."""
+
+import base64
+import re
+
+import IPython.display
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers import plots
+from helpers.training import History
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed, as a list of {format: content}."""
+    collected = []
+
+    def display(thing, raw=False, **_):
+        collected.append(thing if raw else {"text/html": thing._repr_html_()})
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    return collected
+
+
+def test_a_picture_carries_its_alt_text_and_is_a_png(shown):
+    figure, _ = plt.subplots()
+    plots.show(figure, 'A line that says "1 < 2".')
+    html = shown[0]["text/html"]
+    assert 'alt="A line that says &quot;1 &lt; 2&quot;."' in html
+    picture = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
+    assert picture.startswith(b"\x89PNG")
+    assert not plt.fignum_exists(figure.number)  # closed, or the notebook would show it again
+
+
+def test_measured_figures_are_in_the_table_and_ride_along(shown):
+    import numpy
+
+    plots.measured(validation_accuracy=numpy.float32(0.5), labels=numpy.int64(1200))
+    assert shown[0]["application/vnd.course.figures+json"] == {"validation_accuracy": 0.5, "labels": 1200}
+    assert "validation accuracy</td><td>0.500" in shown[0]["text/html"]
+    assert "1,200" in shown[0]["text/plain"]
+
+
+def test_table_escapes_what_it_shows(shown):
+    plots.table([["<b>", 0.12345, 7]], columns=["a & b", "score", "n"])
+    assert "<td>&lt;b&gt;</td><td>0.123</td><td>7</td>" in shown[0]["text/html"]
+    assert "<th>a &amp; b</th>" in shown[0]["text/html"]
+
+
+def test_a_history_draws_itself_and_says_which_epoch_was_best(shown):
+    History(train_loss=[0.7, 0.3, 0.1], validation_loss=[0.6, 0.5, 0.9], validation_accuracy=[0.6, 0.8, 0.8]).plot()
+    assert "after epoch 2" in shown[0]["text/html"]
+
+
+def test_a_history_without_validation_draws_itself(shown):
+    History(train_loss=[0.7, 0.3]).plot()
+    assert "from 0.70 to 0.30" in shown[0]["text/html"]
