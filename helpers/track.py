@@ -32,6 +32,12 @@ class Track:
     nb03_small_tokens: int = 64
     nb03_memorise_epochs: int = 20
 
+    # Notebook 05: sentences from another site, and the small training that shows what leaks do.
+    nb05_other_domain: int = 500
+    nb05_leak_train: int = 64
+    nb05_leak_pool: int = 200
+    nb05_leak_epochs: int = 6
+
     def __str__(self):
         places = {"cpu": "the processor (no GPU)", "cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}
         return f"Track: {self.name}. Computing on {places[self.device]}."
@@ -63,6 +69,10 @@ QUICK = Track(
     nb03_small=32,
     nb03_small_tokens=24,
     nb03_memorise_epochs=3,
+    nb05_other_domain=24,
+    nb05_leak_train=16,
+    nb05_leak_pool=24,
+    nb05_leak_epochs=2,
 )
 
 
