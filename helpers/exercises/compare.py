@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 import reprlib
 
 from helpers.exercises.blank import Blank
@@ -17,7 +18,10 @@ def codes(answer):
         [answer] if inspect.isfunction(answer) else vars(answer if isinstance(answer, type) else type(answer)).values()
     )
     members = [getattr(m, "__func__", m) if isinstance(m, (staticmethod, classmethod)) else m for m in members]
-    found = [inspect.unwrap(m).__code__ for m in members if inspect.isfunction(m)]
+    functions = [m for m in members if inspect.isfunction(m)]
+    # A decorator such as torch.no_grad() keeps the learner's function as __wrapped__.
+    functions = [getattr(f, "__wrapped__", f) for f in functions]
+    found = [f.__code__ for f in functions if inspect.isfunction(f)]
     for code in found:  # grows while we walk it
         found += [part for part in code.co_consts if inspect.iscode(part)]
     return found
@@ -83,14 +87,14 @@ class _Short(reprlib.Repr):
 
 
 def show(value):
-    """A value in few characters."""
-    return _Short().repr(value)
+    """A value in few characters, without its place in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", _Short().repr(value))
 
 
 def kind(value):
     """What a value is, in words for a beginner."""
     if value is None:
-        return "which is nothing: is a `return` missing?"
+        return "nothing, as when a `return` is missing"
     if inspect.isgenerator(value) or isinstance(value, (map, filter, zip, reversed)):
         return "a generator or iterator, which gives its items only once: put `list(...)` round it"
     if callable(value):

@@ -32,6 +32,7 @@ def run_limited(function, seconds):
     The stop button works as always: KeyboardInterrupt comes out of this function, and the thread is stopped.
     """
     box = {"value": None, "error": TimeIsUp()}
+    done = threading.Event()  # not thread.join(): interrupted by the stop button, it takes the thread for ended
 
     def work():
         try:
@@ -39,6 +40,8 @@ def run_limited(function, seconds):
             box["error"] = None
         except BaseException as error:
             box["error"] = error
+        finally:
+            done.set()
 
     thread = threading.Thread(target=work, daemon=True)
     printed = _Start()
@@ -46,19 +49,19 @@ def run_limited(function, seconds):
         thread.start()
         try:
             end = time.monotonic() + seconds
-            while thread.is_alive() and time.monotonic() < end:
-                thread.join(0.1)  # short waits, because Windows cannot interrupt a long one
+            while not done.is_set() and time.monotonic() < end:
+                done.wait(0.1)  # short waits, because Windows cannot interrupt a long one
         finally:
-            _stop(thread)
+            _stop(thread, done)
     return box["value"], box["error"], printed.getvalue()
 
 
-def _stop(thread):
-    for _ in range(4):
-        if not thread.is_alive():
+def _stop(thread, done):
+    for _ in range(4):  # again, for code that catches everything once
+        if done.is_set():
             return
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeIsUp))
-        thread.join(0.25)
+        done.wait(0.25)
 
 
 def _libraries():
