@@ -21,7 +21,7 @@ import torch
 from nbclient import NotebookClient
 
 from helpers.exercises import Exercise, Quiz, ____, progress_of
-from helpers.exercises.engine import Progress, tasks_of
+from helpers.exercises.engine import Progress, tasks_of, told
 from helpers.exercises.solve import exercise_name, solved
 
 ROOT = Path(__file__).parents[1]
@@ -268,14 +268,14 @@ def test_a_float_outside_the_tolerance_is_wrong():
 def test_a_known_mistake_gets_its_own_message_and_the_case():
     for mistake in (drops_large, raises_small):
         message = make_clip().check(mistake).message
-        assert inspect.getdoc(mistake) in message and "`clip([1, 5, 3], 4)` expected `[1, 4, 3]`" in message
+        assert told(mistake) in message and "`clip([1, 5, 3], 4)` expected `[1, 4, 3]`" in message
 
 
 def test_another_wrong_answer_gets_expected_and_got_and_no_foreign_misconception():
     message = make_clip().check(lambda numbers, limit: [1, 4, 4] if numbers else []).message
     assert "`clip([1, 5, 3], 4)` expected `[1, 4, 3]`, got `[1, 4, 4]`" in message
     assert "hint()" in message
-    assert not any(inspect.getdoc(mistake) in message for mistake in (drops_large, raises_small))
+    assert not any(told(mistake) in message for mistake in (drops_large, raises_small))
 
 
 def test_labels_name_the_case():
@@ -528,7 +528,7 @@ def test_no_module_of_exercises_imports_torch():
 def test_a_value_is_checked_without_giving_the_answer_away():
     exercise = make_best_epoch()
     assert exercise.check(3).state == exercise.check(torch.tensor(3)).state == "correct"
-    assert inspect.getdoc(counts_from_zero) in exercise.check(2).message
+    assert told(counts_from_zero) in exercise.check(2).message
     for answer, told in [(7, "7"), ("three", "a text"), (None, "nothing"), (best_epoch, "call it"), (math.nan, "nan")]:
         message = exercise.check(answer).message
         assert told in message and "3" not in message
@@ -542,7 +542,7 @@ def test_run_says_how_to_use_an_answer_such_as_a_class():
 
     exercise = Exercise(Counter_, title="Count", run=count, cases=[(1,)], mistakes=[ForgetsStart], hints=HINTS)
     assert exercise.check(Counter_).state == "correct"
-    assert inspect.getdoc(ForgetsStart) in exercise.check(ForgetsStart).message
+    assert told(ForgetsStart) in exercise.check(ForgetsStart).message
     assert "AttributeError" in exercise.check(dict).message or "TypeError" in exercise.check(dict).message
 
 
@@ -550,7 +550,7 @@ def test_a_check_of_its_own_returns_a_mistake_or_a_text():
     exercise = make_shuffled()
     assert exercise.check(shuffled).state == exercise.check(lambda items: [2, 1, 4, 3]).state == "correct"
     for mistake in (leaves_as_is, loses_items):
-        assert exercise.check(mistake).message == inspect.getdoc(mistake)
+        assert exercise.check(mistake).message == told(mistake)
     assert exercise.check(lambda items: [9, 9, 9, 9]).message == "The items must stay the same ones."
     assert "TypeError" in exercise.check(lambda items: None).message
 
@@ -711,8 +711,8 @@ def test_each_likely_mistake_is_recognised(module, name):
         assert mistake.__doc__, f"{mistake.__name__} needs a docstring: the message for the learner"
         result = exercise.check(exercise.built(mistake))
         assert result.state == "not yet", f"{mistake.__name__} passes"
-        assert inspect.getdoc(mistake) in result.message, f"{mistake.__name__} is told: {result.message}"
-    assert len({inspect.getdoc(mistake) for mistake in exercise.mistakes}) == len(exercise.mistakes)
+        assert told(mistake) in result.message, f"{mistake.__name__} is told: {result.message}"
+    assert len({told(mistake) for mistake in exercise.mistakes}) == len(exercise.mistakes)
 
 
 @pytest.mark.parametrize(("module", "name"), EXERCISES)

@@ -81,6 +81,11 @@ def _where(error, answer):
     return f"\nIt happened in line {frames[-1].lineno} of your cell: `{frames[-1].line}`" if frames else ""
 
 
+def told(mistake):
+    """What a learner who made this mistake is told: its docstring, as one line."""
+    return " ".join(mistake.__doc__.split())
+
+
 def _call(answer, *arguments):
     return answer(*arguments)
 
@@ -181,7 +186,7 @@ class Exercise:
         if self._checker:
             roll_dice()
             finding = self._checker(answer)
-            return inspect.getdoc(finding) if callable(finding) else finding
+            return told(finding) if callable(finding) else finding
         if problem := self._wrong_parameters(answer):
             return problem
         expected, got = self._known[self.answer], self._outcomes(answer)
@@ -193,7 +198,7 @@ class Exercise:
         detail = self._explain(wrong[0], expected[wrong[0]], got[wrong[0]])
         for mistake in self.mistakes:
             if same(self._known[mistake], got, self._tolerance):
-                return f"{inspect.getdoc(mistake)}\n{detail}"
+                return f"{told(mistake)}\n{detail}"
         return f"{detail}\nStuck? `ex.{self.name}.hint()`"
 
     @functools.cached_property
