@@ -303,7 +303,7 @@ def test_nan_is_told_and_only_equals_nan():
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "words"),
     [
         (None, "return"),
         (7, "a number"),
@@ -335,9 +335,9 @@ def test_nan_is_told_and_only_equals_nan():
         (Counter_, "argument"),
     ],
 )
-def test_odd_answers_are_explained(answer, told):
+def test_odd_answers_are_explained(answer, words):
     result = make_clip().check(answer)
-    assert result.state == "not yet" and told in result.message, result.message
+    assert result.state == "not yet" and words in result.message, result.message
 
 
 class Hostile:
@@ -529,9 +529,9 @@ def test_a_value_is_checked_without_giving_the_answer_away():
     exercise = make_best_epoch()
     assert exercise.check(3).state == exercise.check(torch.tensor(3)).state == "correct"
     assert told(counts_from_zero) in exercise.check(2).message
-    for answer, told in [(7, "7"), ("three", "a text"), (None, "nothing"), (best_epoch, "call it"), (math.nan, "nan")]:
+    for answer, words in [(7, "7"), ("three", "a text"), (None, "nothing"), (best_epoch, "call it"), (math.nan, "nan")]:
         message = exercise.check(answer).message
-        assert told in message and "3" not in message
+        assert words in message and "3" not in message
     assert exercise.check([____]).state == "not attempted"
 
 
@@ -670,16 +670,16 @@ def test_solved_replaces_the_answers_and_keeps_the_checks(monkeypatch, imports):
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
+    ("cells", "words"),
     [
         (["x = 1", "# exercise: clip\nex.clip.check(____)"], "no `from"),
         (["from helpers.exercises import nb99 as ex", "ex.clip.check(____)"], "must start with"),
         (["from helpers.exercises import nb99 as ex", "# exercise: clip\nclip = ____"], "last line"),
     ],
 )
-def test_solved_says_which_cell_breaks_the_rules(monkeypatch, cells, told):
+def test_solved_says_which_cell_breaks_the_rules(monkeypatch, cells, words):
     example_module(monkeypatch)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=words):
         solved(notebook_of(*cells))
 
 
