@@ -258,10 +258,11 @@ def minutes_table():
 
 
 def title_and_question(notebook):
-    """Return the heading of a notebook's first cell, and the first sentence below it that ends in a question mark."""
+    """Return the heading of a notebook's first cell, and the question that follows **The question:** below it."""
     heading, _, rest = notebook.cells[0].source.partition("\n")
-    question = re.search(r"[^\n.!?]*\?", rest)
-    return heading.lstrip("# ").strip(), question.group().strip(" *_>") if question else ""
+    question = re.search(r"\*\*The question:\*\*\s+(.+?\?)\s*$", rest, re.DOTALL | re.MULTILINE)
+    question = " ".join(question[1].split()) if question else ""
+    return heading.removeprefix("# ").strip(), question[:1].upper() + question[1:]
 
 
 TABLES = {"minutes": minutes_table}

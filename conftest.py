@@ -1,0 +1,74 @@
+"""Settings for all tests: no network, the right track, and notebooks that stop at their first bad cell."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+NO_NETWORK = ROOT / "tests" / "no_network.py"
+
+sys.path.insert(0, str(NO_NETWORK.parent))
+import no_network  # noqa: E402, F401  (blocks the network in this process)
+
+TRACK = os.environ.get("COURSE_TRACK", "laptop")  # for notebooks; unit tests run on the quick track
+CELL_SECONDS = 1800  # the longest training, on a slow computer
+
+
+def is_cell(item):
+    return type(item).__name__ == "IPyNbCell"
+
+
+def pytest_configure(config):
+    """Give the notebooks' kernels an IPython folder of their own, whose startup file blocks the network."""
+    config.course_folder = tempfile.mkdtemp(prefix="course-tests-")
+    startup = Path(config.course_folder) / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    shutil.copy(NO_NETWORK, startup / "00-no-network.py")
+    os.environ["IPYTHONDIR"] = config.course_folder
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["COURSE_TRACK"] = "quick"
+    config.course_blocked = Path(config.course_folder) / "blocked.txt"
+    config.course_bad_cells = {}
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.course_folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if is_cell(item):
+            item.add_marker(pytest.mark.timeout(CELL_SECONDS))
+
+
+def pytest_runtest_setup(item):
+    """Skip the cells after a bad one. Kernels start with a notebook's first cell, and get their settings here."""
+    os.environ["COURSE_TRACK"] = TRACK if is_cell(item) else "quick"
+    if not is_cell(item):
+        os.environ.pop("COURSE_BLOCKED_LOG", None)
+        return
+    os.environ["COURSE_BLOCKED_LOG"] = str(item.config.course_blocked)
+    bad = item.config.course_bad_cells.get(item.path)
+    if bad:
+        pytest.skip(f"{bad} of this notebook failed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fail a cell that tried to reach the network, even if it hid the error. Remember each notebook's bad cell."""
+    report = yield
+    if not is_cell(item):
+        return report
+    blocked = item.config.course_blocked
+    if blocked.exists():
+        hosts = ", ".join(sorted(set(blocked.read_text(encoding="utf-8").split())))
+        blocked.unlink()
+        report.outcome = "failed"
+        report.longrepr = f"{item.name} tried to reach {hosts}. Notebooks must run without network."
+    if report.failed:
+        item.config.course_bad_cells.setdefault(item.path, item.name)
+    return report

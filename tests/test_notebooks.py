@@ -1,0 +1,218 @@
+"""The committed notebooks: what stands in them, and that a notebook with a fault can't pass under nbval."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from course_tools import notebooks as tools
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = tools.notebooks()
+LONGEST_CELL = 18  # lines: one screen
+MACHINE_PATH = re.compile(r"/(?:root|home|work|tmp|Users|content)/[\w.-]+|[A-Z]:\\Users\\")
+FIGURES = {
+    "01": "accuracy_word_counts accuracy_frozen accuracy_finetuned accuracy_from_scratch labels seconds_finetuned",
+    "02": "words_compared words_equal tokens_wasted_fixed tokens_wasted_batch tokens_wasted_grouped",
+    "03": "first_loss train_loss validation_accuracy reviews_per_second fraction_of_ceiling",
+    "04": "best_epoch last_epoch validation_loss_best validation_loss_last train_loss_last epochs_saved",
+    "05": (
+        "test_reviews test_accuracy test_accuracy_low test_accuracy_high precision recall f1 "
+        "calibration_error_before calibration_error_after other_domain_accuracy"
+    ),
+}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return tools.read(request.param)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    """Yield (the number of the cell, output), for every output."""
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            yield number, output
+
+
+def texts(output):
+    """Return all that an output shows as text or HTML, without the pictures' bytes."""
+    shown = [output.get("text", ""), *(v for k, v in output.get("data", {}).items() if k.startswith("text/"))]
+    return re.sub(r"data:image/\w+;base64,[\w+/=]+", "", "\n".join(shown))
+
+
+# ------------------------------------------------------------------------------------------------- what is committed
+
+
+def test_the_outputs_were_made_by_the_code_that_stands_there(notebook):
+    made_by = notebook.metadata.get("course", {}).get("outputs_of")
+    assert made_by == tools.code_hash(notebook), "run `python3 start.py refresh` for this notebook, and commit it"
+    assert all(cell.execution_count for cell in code_cells(notebook)), (
+        "nbval compares nothing where no cell was counted"
+    )
+
+
+def test_every_picture_has_a_text_that_states_its_finding(notebook):
+    for number, output in outputs(notebook):
+        bare = [kind for kind in output.get("data", {}) if kind.startswith("image/")]
+        assert not bare, f"cell {number}: {bare} without alt text: show it with helpers.plots.show"
+        for picture in re.findall(r"<img\b[^>]*", output.get("data", {}).get("text/html", "")):
+            alt = re.search(r'alt="([^"]*)"', picture)
+            assert alt and len(alt[1]) >= 20, f"cell {number}: {picture[:80]}"
+
+
+def test_outputs_hold_no_errors_warnings_widgets_or_machine_paths(notebook):
+    assert "widgets" not in notebook.metadata
+    for number, output in outputs(notebook):
+        assert output.output_type != "error", f"cell {number}: {output.get('evalue')}"
+        assert output.get("name") != "stderr", f"cell {number}: {output.text[:200]}"
+        assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {}), f"cell {number}"
+        assert not MACHINE_PATH.search(texts(output)), f"cell {number}: {MACHINE_PATH.search(texts(output))[0]}"
+
+
+def test_code_cells_fit_on_a_screen_and_use_no_magics(notebook):
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            lines = len(cell.source.strip().splitlines())
+            assert lines <= LONGEST_CELL, f"cell {number} has {lines} lines"
+            assert not re.search(r"^\s*[!%]", cell.source, re.MULTILINE), f"cell {number}: nbval passes a failing magic"
+
+
+def test_the_first_cell_has_a_title_and_a_question(notebook):
+    title, question = tools.title_and_question(notebook)
+    assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
+    assert title and question.endswith("?")
+
+
+def test_the_rhythm_is_kept(notebook):
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for wanted in ("able to", "minutes", "redict", "<details", "## Exercises", "## Quiz", "## Recap"):
+        assert wanted in prose, f"{wanted!r} stands in no text cell"
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    checks = set(re.findall(r"\bex\.(\w+)\.check\(", code))
+    quiz = {name for name in checks if name.startswith("quiz")}
+    assert len(quiz) >= 4 and len(checks - quiz) >= 3
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), (
+        "a heading skips a level"
+    )
+
+
+def test_the_figures_have_the_names_that_other_tools_ask_for(notebook, request):
+    number = request.node.callspec.id[:2]
+    figures = {}
+    for _, output in outputs(notebook):
+        figures.update(output.get("data", {}).get(tools.FIGURES, {}))
+    assert set(figures) == set(FIGURES[number].split())
+
+
+def test_the_setup_cell_is_the_same_in_all_notebooks():
+    setups = set()
+    for path in NOTEBOOKS:
+        first = code_cells(tools.read(path))[0]
+        assert "setup" in first.metadata.get("tags", []), f"{path.stem}: the first code cell must have the tag setup"
+        setups.add(first.source)
+    assert len(setups) <= 1
+
+
+# ----------------------------------------------------------------------------- a fault can't pass: throw-away notebooks
+
+
+def marked(source, text):
+    """Return a cell whose output nbval compares with `text`."""
+    output = new_output("stream", name="stdout", text=text)
+    return new_code_cell(source, outputs=[output], execution_count=1, metadata={"tags": ["nbval-check-output"]})
+
+
+FAULTY = {
+    "good": [
+        marked("print(1 + 1)", "2\n"),
+        new_code_cell("import os; assert os.environ['COURSE_TRACK'] == 'laptop'"),
+        new_code_cell(
+            "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
+        ),
+    ],
+    "broken": [new_code_cell("1 / 0"), new_code_cell("2"), new_code_cell("3")],
+    "changed": [marked("print(1 + 1)", "3\n"), new_code_cell("2")],
+    "connects": [new_code_cell("import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)")],
+    "looks_up": [new_code_cell("import socket; socket.getaddrinfo('example.invalid', 80)")],
+    "hides": [
+        new_code_cell(
+            "import socket\ntry:\n    socket.create_connection(('192.0.2.1', 80), timeout=5)\nexcept OSError:\n    pass"
+        )
+    ],
+}
+EXPECTED = {
+    "good": ["passed", "passed", "passed"],
+    "broken": ["failed", "skipped", "skipped"],
+    "changed": ["failed", "skipped"],
+    "connects": ["failed"],
+    "looks_up": ["failed"],
+    "hides": ["failed"],
+}
+
+
+def test_a_faulty_notebook_fails_under_nbval(tmp_path):
+    for name in ("conftest.py", "pyproject.toml", "tests/no_network.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "notebooks").mkdir()
+    for name, cells in FAULTY.items():
+        nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
+
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--junitxml=report.xml"]
+    environment = {key: value for key, value in os.environ.items() if key != "COURSE_TRACK"}
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    found = {name: [] for name in FAULTY}
+    for case in ElementTree.parse(tmp_path / "report.xml").iter("testcase"):
+        outcome = (
+            "failed"
+            if case.find("failure") is not None
+            else "skipped"
+            if case.find("skipped") is not None
+            else "passed"
+        )
+        found[re.search(r"(\w+)(?:\.ipynb)?$", case.get("classname"))[1]].append(outcome)
+    assert found == EXPECTED, said.stdout
+    assert "Cell 0 of this notebook failed" in (tmp_path / "report.xml").read_text()
+    assert "tried to reach 192.0.2.1" in said.stdout
+
+
+def test_a_faulty_committed_notebook_is_noticed():
+    """The guards above can fail: give each what it must refuse."""
+    picture = new_output("display_data", data={"text/html": '<img alt="a plot" src="x">'})
+    wrong = new_notebook(
+        cells=[
+            new_markdown_cell("Title\n\nno question"),
+            new_code_cell(
+                "%matplotlib inline", outputs=[new_output("error", ename="E", evalue="v")], execution_count=1
+            ),
+            new_code_cell("x = 1", outputs=[picture, new_output("stream", name="stdout", text="/home/ann/course")]),
+        ],
+        metadata={"course": {"outputs_of": "another"}},
+    )
+    wrong = nbformat.from_dict(json.loads(json.dumps(wrong)))
+    for guard in (
+        test_the_outputs_were_made_by_the_code_that_stands_there,
+        test_every_picture_has_a_text_that_states_its_finding,
+        test_outputs_hold_no_errors_warnings_widgets_or_machine_paths,
+        test_code_cells_fit_on_a_screen_and_use_no_magics,
+        test_the_first_cell_has_a_title_and_a_question,
+        test_the_rhythm_is_kept,
+    ):
+        with pytest.raises(AssertionError):
+            guard(wrong)
