@@ -538,11 +538,18 @@ def test_a_value_is_checked_without_giving_the_answer_away():
 def test_run_says_how_to_use_an_answer_such_as_a_class():
     def count(answer, start):
         counter = answer(start)
-        return [counter.add(2), counter.add(3)]
+        return {"after adding 2": counter.add(2), "after adding 0": counter.add(0)}
 
     exercise = Exercise(Counter_, title="Count", run=count, cases=[(1,)], mistakes=[ForgetsStart], hints=HINTS)
     assert exercise.check(Counter_).state == "correct"
     assert told(ForgetsStart) in exercise.check(ForgetsStart).message
+
+    class NeverCounts(Counter_):
+        def add(self, step):
+            return self.count if step == 0 else self.count + step
+
+    message = exercise.check(NeverCounts).message
+    assert "after adding 0: expected `3`, got `1`" in message and "after adding 2" not in message
     assert "AttributeError" in exercise.check(dict).message or "TypeError" in exercise.check(dict).message
 
 
@@ -552,7 +559,7 @@ def test_a_check_of_its_own_returns_a_mistake_or_a_text():
     for mistake in (leaves_as_is, loses_items):
         assert exercise.check(mistake).message == told(mistake)
     assert exercise.check(lambda items: [9, 9, 9, 9]).message == "The items must stay the same ones."
-    assert "TypeError" in exercise.check(lambda items: None).message
+    assert "Is a `return` missing?" in exercise.check(print).message
 
 
 def test_a_solution_that_fails_is_not_taken_for_the_measure():
@@ -653,7 +660,7 @@ def test_solved_replaces_the_answers_and_keeps_the_checks(monkeypatch, imports):
     module = example_module(monkeypatch)
     notebook = notebook_of(
         f"from helpers.exercises {imports}\nfrom helpers.exercises import ____",
-        "# exercise: clip\ndef clip(numbers, limit):\n    return ____\n\nex.clip.check(clip)",
+        "# exercise: clip\nimport math\ndef clip(numbers, limit):\n    return 'wrong'\n\nex.clip.check(____)  # here",
         "# exercise: best_epoch\nbest_epoch = ____\nex.best_epoch.check(best_epoch)",
         "# exercise: quiz_1\nex.quiz_1.check(____)",
     )
@@ -667,6 +674,7 @@ def test_solved_replaces_the_answers_and_keeps_the_checks(monkeypatch, imports):
         assert task.state == "not attempted"
         exec(cell.source, names)
         assert task.state == "correct" and cell.source.splitlines()[0] == original.source.splitlines()[0]
+    assert "import math" in result.cells[1].source.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,9 @@ message for a learner who made it.
   endless loops (`time_limit`, 10 seconds), wrong types, a missing `return`, prints.
 - A value (`best_epoch = ____`) has a solution without parameters that returns it, and no cases. So have its mistakes.
 - `run(answer, *case)` says how to use an answer that is not simply called with the case's arguments (a class, a
-  training step on a tiny model) and returns plain values to compare. Cases are then seeds or settings. Seed torch in
-  it; don't catch the learner's errors; make the tiny model there, so that nothing of the notebook is changed.
+  training step on a tiny model) and returns plain values to compare, best as a dictionary {"what it is": value}: the
+  message then shows the part that differs. Cases are seeds or settings. Make the tiny model there, so that nothing of
+  the notebook is changed; seed torch there; don't catch the learner's errors.
 - `check(answer)`, instead of cases, for what has more than one right answer: returns None if right, else one of the
   mistakes (whose docstring is shown) or a text.
 - A mistake must not call the solution by its name: that is the exercise by then.

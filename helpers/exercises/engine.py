@@ -181,7 +181,7 @@ class Exercise:
     def _find(self, answer):
         """Say what is wrong with the answer: a message, None when it is right, a blank when it gives a blank."""
         if not self.is_value and not callable(answer):
-            given = f"`{show(plain(answer))}`, {kind(answer)}"
+            given = f"`{show(plain(answer))}` ({kind(answer)})"
             return f"Give the function itself, without brackets: `ex.{self.name}.check({self.name})`. You gave {given}."
         if self._checker:
             roll_dice()
@@ -245,20 +245,24 @@ class Exercise:
 
     def _explain(self, number, expected, got):
         label = self._named_cases[number][0]
-        value, arguments = got
+        (wanted, _), (value, _) = expected, got
         if isinstance(value, _Raised):
-            return self._explain_error(value, f" in {label}" if label else "")
-        if same(expected[0], value, self._tolerance):
+            return self._explain_error(value, f" for {label}" if label else "")
+        if same(wanted, value, self._tolerance):
             return f"The value is right, but your function changes its input (in {label}). Work on a copy of it."
-        what = f"`{show(value)}`" if kind(expected[0]) == kind(value) else f"`{show(value)}`, {kind(value)}"
+        if isinstance(wanted, dict) and isinstance(value, dict) and wanted.keys() == value.keys():
+            key = next(key for key in wanted if not same(wanted[key], value[key], self._tolerance))
+            label, wanted, value = f"{label}, {key}:", wanted[key], value[key]
+        what = f"`{show(value)}`" if kind(wanted) == kind(value) else f"`{show(value)}` ({kind(value)})"
         if self.is_value:  # the expected value would give the answer away
             return f"{what} is not the answer."
-        return f"For {label} expected `{show(expected[0])}`, got {what}."
+        return f"For {label} expected `{show(wanted)}`, got {what}."
 
     def _explain_error(self, raised, label=""):
-        if raised.where or self.is_value:
+        if raised.where:
             return f"Your code stopped with an error{label}. {raised.text}{raised.where}"
-        return f"The check could not call your answer or use what it gave{label}. {raised.text}{raised.where}"
+        missing = " Is a `return` missing?" if "None" in raised.text else ""
+        return f"The check could not call your answer or use what it gave{label}. {raised.text}.{missing}"
 
 
 class Quiz:

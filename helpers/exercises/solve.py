@@ -37,11 +37,13 @@ def exercise_name(source):
 
 def _solved_cell(source, module):
     name = exercise_name(source)
-    first, *_, last = source.strip().splitlines()
-    if f"ex.{name}.check(" not in last:
-        raise ValueError(f"The last line of the cell of exercise {name} must be `ex.{name}.check(...)`, not: {last!r}")
+    first, *lines = source.strip().splitlines()
+    check = f"ex.{name}.check("
+    if not lines or not lines[-1].startswith(check):
+        raise ValueError(f"The last line of the cell of exercise {name} must be `{check}...)`, not: {lines[-1:]}")
     task = getattr(module, name)
     if isinstance(task, Quiz):
-        return f'{first}\nex.{name}.check("{task.right}")'
-    value = f"\n\n{name} = {name}()" if task.is_value else ""
-    return f"{first}\n{inspect.getsource(task.answer).rstrip()}{value}\n\n\n{last}"
+        return f'{first}\n{check}"{task.right}")'
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    value = [f"{name} = {name}()"] if task.is_value else []
+    return "\n".join([first, *imports, "", inspect.getsource(task.answer), *value, "", f"{check}{name})"])
