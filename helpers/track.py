@@ -38,6 +38,12 @@ class Track:
     nb05_leak_pool: int = 200
     nb05_leak_epochs: int = 6
 
+    @property
+    def sentiment_recipe(self):
+        """How notebook 03 trains its model: saved beside the model, so that notebook 05 knows it again."""
+        names = ("imdb_train", "imdb_validation", "imdb_test", "max_tokens", "epochs", "learning_rate")
+        return {"track": self.name, **{name: getattr(self, name) for name in names}, "seed": 0}
+
     def __str__(self):
         places = {"cpu": "the processor (no GPU)", "cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}
         return f"Track: {self.name}. Computing on {places[self.device]}."
