@@ -27,10 +27,37 @@ class Track:
     epochs: int = 3
     learning_rate: float = 1e-4
 
+    # Notebook 02: the pass of the model that shows what padding costs in seconds.
+    nb02_timed_reviews: int = 32
+    nb02_timed_tokens: int = 512
+
+    # Notebook 01: four learners on the Rotten Tomatoes sentences, then two of them on whole IMDb reviews.
+    nb01_labels: tuple = (50, 200, 800)
+    nb01_epochs: tuple = (12, 6, 3)  # one for each number of labels: fewer sentences, more epochs
+    nb01_trainings: tuple = (2, 1, 1)  # of each network, for each number of labels
+    nb01_draws: int = 5  # of the two cheap learners
+    nb01_pool: int = 1600  # sentences that are drawn from
+    nb01_more_labels: int = 6000  # for word counts alone
+    nb01_validation: int = 1000
+    nb01_imdb_labels: int = 1000
+
     # Notebook 03: the sanity checks and the comparison of the two loops.
     nb03_small: int = 480
     nb03_small_tokens: int = 64
     nb03_memorise_epochs: int = 20
+
+    # Notebook 04: one long training, then many small ones that are compared (Rotten Tomatoes sentences).
+    nb04_tokens: int = 22  # longer sentences are left out, so that many trainings fit into minutes
+    nb04_train: int = 200
+    nb04_validation: int = 300
+    nb04_epochs: int = 8
+    nb04_rate: float = 1e-4
+    nb04_few: int = 160  # training sentences of each small training
+    nb04_few_epochs: int = 4
+    nb04_few_validation: int = 200
+    nb04_more: int = 480  # training sentences of the setting "more labels"
+    nb04_frozen: int = 4  # layers, in the setting "frozen layers"
+    nb04_seeds: tuple = (0, 1, 2)
 
     # Notebook 05: sentences from another site, and the small training that shows what leaks do.
     nb05_other_domain: int = 500
@@ -60,6 +87,20 @@ GPU = Track(
     max_tokens=256,
     batch_size=32,
     learning_rate=2e-5,
+    nb01_labels=(100, 600, 3600),
+    nb01_pool=5000,
+    nb01_imdb_labels=5000,
+    nb02_timed_reviews=512,
+    nb04_tokens=64,
+    nb04_validation=1_000,
+    nb04_epochs=12,
+    nb04_rate=5e-5,
+    nb04_few=200,
+    nb04_few_epochs=6,
+    nb04_few_validation=1_000,
+    nb04_more=600,
+    nb04_frozen=8,
+    nb04_seeds=(0, 1, 2, 3, 4),
 )
 
 # A few dozen reviews: proves that every cell runs, and claims nothing about learning.
@@ -72,9 +113,19 @@ QUICK = Track(
     max_tokens=32,
     batch_size=8,
     epochs=2,
+    nb02_timed_reviews=16,
+    nb02_timed_tokens=128,
     nb03_small=32,
     nb03_small_tokens=24,
     nb03_memorise_epochs=3,
+    nb04_train=16,
+    nb04_validation=24,
+    nb04_epochs=3,
+    nb04_few=16,
+    nb04_few_epochs=2,
+    nb04_few_validation=16,
+    nb04_more=32,
+    nb04_seeds=(0, 1),
     nb05_other_domain=24,
     nb05_leak_train=16,
     nb05_leak_pool=24,
