@@ -241,7 +241,7 @@ def machine():
 
 def minutes_table():
     """Return the README's table of notebooks, their questions and their measured minutes."""
-    results = json.loads(MINUTES.read_text(encoding="utf-8"))
+    results = json.loads(MINUTES.read_text(encoding="utf-8")) if MINUTES.exists() else {}
     tracks = list(results)
     rows = [
         ["Notebook", "The question it answers", *(f"Minutes, {track} track" for track in tracks)],
@@ -254,7 +254,8 @@ def minutes_table():
             [f"[{title}](notebooks/{path.name})", question, *("" if m is None else f"{m:.1f}" for m in measured)]
         )
     where = "; ".join(f"{track} track: {results[track]['machine']}" for track in tracks)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\nMeasured on: {where}."
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"{table}\n\nMeasured on: {where}." if where else table
 
 
 def title_and_question(notebook):

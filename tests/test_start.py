@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import importlib.util
 import os
 import shutil
 import signal
@@ -16,13 +15,11 @@ from types import SimpleNamespace
 
 import pytest
 
+import start
+
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
 SETTINGS = ("COURSE_", "PIP_", "PYTHON")  # a tiny course starts without the tester's own
-
-spec = importlib.util.spec_from_file_location("start", ROOT / "start.py")
-start = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(start)
 
 
 def tiny_course(folder):

@@ -1,0 +1,101 @@
+"""What must agree across files: versions, checksums, generated tables, style."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+import start
+from course_tools import notebooks as tools
+from helpers.data import DATA_SHA256
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+RANGES = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
+LINES = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+PINNED = {r.name: r.specifier for r in map(Requirement, (line for line in LINES if line and not line.startswith("#")))}
+# What Colab had preinstalled in August 2026, as it published it.
+COLAB = {
+    "python": "3.13",
+    "torch": "2.11.0",
+    "transformers": "5.15.0",
+    "datasets": "4.0.0",
+    "numpy": "2.1.0",
+    "pandas": "2.2.2",
+    "scikit-learn": "1.6.1",
+    "matplotlib": "3.10.0",
+    "ipython": "7.34.0",
+}
+# In pieces, so that this file does not hold what it looks for.
+REGISTRIES = [
+    "py" + "pi.org",
+    "python" + "hosted.org",
+    "npm" + "js.org",
+    "download.py" + "torch.org",
+    "ana" + "conda.org",
+]
+
+
+def tracked_files():
+    listed = shutil.which("git") and subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if not listed or listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
+
+
+def test_pinned_versions_are_exact_and_in_the_ranges():
+    for name, specifier in PINNED.items():
+        (pin,) = specifier
+        assert pin.operator == "==" and "*" not in pin.version, name
+        assert pin.version in RANGES.get(name, SpecifierSet()), name
+    assert set(RANGES) <= set(PINNED)
+
+
+def test_what_colab_has_is_in_the_ranges():
+    assert COLAB["python"] in SpecifierSet(PROJECT["requires-python"])
+    for name, version in COLAB.items():
+        assert version in RANGES.get(name, SpecifierSet()), name
+
+
+def test_start_py_knows_the_same_pythons_and_checksums():
+    pythons = SpecifierSet(PROJECT["requires-python"])
+    versions = [(3, minor) for minor in range(6, 30)]
+    assert [v for v in versions if f"{v[0]}.{v[1]}" in pythons] == [
+        v for v in versions if start.OLDEST <= v <= start.NEWEST
+    ]
+    models = (ROOT / "helpers" / "models.py").read_text(encoding="utf-8")
+    digests = [digest for *_, digest in start.FILES]
+    assert digests == [re.search(r'MODEL_SHA256 = "(\w+)"', models)[1], DATA_SHA256]
+    assert all(package in PINNED for package, *_ in start.FILES)
+
+
+def test_the_tests_run_on_the_pinned_versions():
+    for name, specifier in PINNED.items():
+        installed = Version(importlib.metadata.version(name))
+        assert installed.public in specifier, f"{name} {installed}: run `python3 start.py doctor`"
+
+
+def test_no_file_names_a_package_registry():
+    for path in tracked_files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        for host in REGISTRIES:
+            assert host not in text, f"{path} names {host}: pip's own configuration decides where packages come from"
+
+
+def test_the_readmes_tables_are_current():
+    text = tools.README.read_text(encoding="utf-8")
+    assert tools.with_tables(text) == text, "run `python3 start.py refresh --tables`"
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["lint", "format"])
+def test_ruff_has_nothing_to_say(arguments):
+    done = subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
