@@ -7,7 +7,9 @@
 It runs with the Python of .venv, because it needs nbclient. Learners don't need it.
 """
 
+import base64
 import hashlib
+import html
 import json
 import os
 import platform
@@ -30,6 +32,7 @@ from traitlets.config import Config
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MINUTES = ROOT / "results" / "notebook_minutes.json"
+PICTURE = ROOT / "results" / "picture.png"
 FIGURES = "application/vnd.course.figures+json"  # written by helpers.plots.measured
 ENCRYPTED = {"transport_encryption": "auto"}  # else each kernel warns that it talks in plain text
 
@@ -44,9 +47,8 @@ def execute(path):
     A failing cell ends the notebook; the cells after it have no outputs.
     """
     notebook = read(path)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+    for cell in code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
         notebook,
         timeout=None,  # the learner decides when to stop
@@ -57,22 +59,23 @@ def execute(path):
         config=Config(KernelManager=ENCRYPTED),
     )
     result = {"notebook": path.name, "status": "ok", "minutes": 0.0, "figures": {}, "error": None}
-    number = 0
-    code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    number, total = 0, len(code_cells(notebook))
     started = time.monotonic()
     try:
-        with progress(path.stem, len(code_cells)) as at_cell, client.setup_kernel():
-            for number, index in enumerate(code_cells, start=1):
-                at_cell(number)
-                client.execute_cell(notebook.cells[index], index)
+        with progress(path.stem, total) as at_cell, client.setup_kernel():
+            for index, cell in enumerate(notebook.cells):
+                if cell.cell_type == "code":
+                    number += 1
+                    at_cell(number)
+                    client.execute_cell(cell, index)
     except CellExecutionError as error:
         problem = f"{error.ename}: {error.evalue}"
-        result.update(status="failed", error=f"cell {number} of {len(code_cells)}: {' '.join(problem.split())[:300]}")
+        result.update(status="failed", error=f"cell {number} of {total}: {' '.join(problem.split())[:300]}")
     except DeadKernelError:
         problem = "the kernel died; most often the computer ran out of memory"
-        result.update(status="failed", error=f"cell {number} of {len(code_cells)}: {problem}")
+        result.update(status="failed", error=f"cell {number} of {total}: {problem}")
     except KeyboardInterrupt:
-        result.update(status="stopped", error=f"cell {number} of {len(code_cells)}: interrupted")
+        result.update(status="stopped", error=f"cell {number} of {total}: interrupted")
     except Exception as error:  # the kernel did not start, say: the other notebooks still get their turn
         result.update(status="failed", error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     result["minutes"] = round((time.monotonic() - started) / 60, 2)
@@ -161,18 +164,20 @@ def refresh(paths):
     os.environ["COURSE_TRACK"] = "laptop"
     everything_ok = True
     for path in paths:
-        before = code_hash(read(path))
-        notebook, result = execute(path)
+        executed, result = execute(path)
         if result["status"] != "ok":
             print(f"{path.stem} {result['status']}, not written back: {result['error']}", flush=True)
             everything_ok = False
             if result["status"] == "stopped":
                 break
             continue
-        if code_hash(read(path)) != before:
-            print(f"{path.stem} was changed while it ran, so its outputs are not written back: run refresh again.")
+        notebook = read(path)  # again: its prose may have been edited meanwhile
+        if code_hash(notebook) != code_hash(executed):
+            print(f"{path.stem}: its code was changed while it ran, so nothing is written back: run refresh again.")
             everything_ok = False
             continue
+        for cell, ran in zip(code_cells(notebook), code_cells(executed), strict=True):
+            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
         write(path, nbformat.writes(tidy(notebook)) + "\n")
         keep_minutes(path, result["minutes"])
         print(f"{path.stem}: outputs written back, {result['minutes']:.1f} minutes", flush=True)
@@ -182,7 +187,7 @@ def refresh(paths):
 
 def code_hash(notebook):
     """Return a hash of a notebook's code cells: outputs made by other code are out of date."""
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    sources = [cell.source for cell in code_cells(notebook)]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
@@ -266,7 +271,28 @@ def title_and_question(notebook):
     return heading.removeprefix("# ").strip(), question[:1].upper() + question[1:]
 
 
-TABLES = {"minutes": minutes_table}
+def readme_picture():
+    """Return alt text and PNG bytes of the picture made by the cell with the tag readme-picture; None without one."""
+    for path in notebooks():
+        for cell in code_cells(read(path)):
+            if "readme-picture" in cell.metadata.get("tags", []):
+                for output in cell.outputs:
+                    shown = re.search(
+                        r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"',
+                        output.get("data", {}).get("text/html", ""),
+                    )
+                    if shown:
+                        return html.unescape(shown[1]), base64.b64decode(shown[2])
+    return None
+
+
+def picture_table():
+    """Return README's picture, in Markdown."""
+    picture = readme_picture()
+    return f"![{picture[0]}]({PICTURE.relative_to(ROOT).as_posix()})" if picture else ""
+
+
+TABLES = {"minutes": minutes_table, "picture": picture_table}
 
 
 def with_tables(text):
@@ -276,12 +302,17 @@ def with_tables(text):
         pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
         if pattern.search(text):
             body = table()
-            text = pattern.sub(lambda match, body=body: f"{match[1]}{body}\n{match[2]}", text)
+            body = f"{body}\n" if body else ""
+            text = pattern.sub(lambda match, body=body: match[1] + body + match[2], text)
     return text
 
 
 def fill_tables():
-    """Write the README's generated tables from results/."""
+    """Write the README's generated tables from results/, and its picture from the notebook that makes it."""
+    picture = readme_picture()
+    if picture:
+        PICTURE.parent.mkdir(exist_ok=True)
+        PICTURE.write_bytes(picture[1])
     write(README, with_tables(README.read_text(encoding="utf-8")))
 
 
@@ -291,6 +322,10 @@ def fill_tables():
 def notebooks():
     """Return the course's notebooks, in order."""
     return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def read(path):

@@ -1,5 +1,6 @@
 """Running notebooks without a browser, writing outputs back, and the README's tables, on tiny notebooks."""
 
+import base64
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_tools import notebooks as tools
 
@@ -123,11 +124,49 @@ def test_refresh_writes_back_only_what_ran_to_its_end(course):
     assert readme.startswith("before\n") and readme.endswith("after\n") and "old" not in readme
 
 
+def test_refresh_keeps_prose_that_was_edited_meanwhile_but_no_outputs_of_other_code(course):
+    path = course / "notebooks" / "03_slow.ipynb"
+    code = "import json, pathlib\nplace = pathlib.Path('03_slow.ipynb')\nnotebook = json.loads(place.read_text())"
+    for edit, kept in (
+        ("notebook['cells'][0]['source'] = '# new'", True),
+        ("notebook['cells'][1]['source'] += '#'", False),
+    ):
+        cell = new_code_cell(f"{code}\n{edit}\nplace.write_text(json.dumps(notebook))")
+        nbformat.write(new_notebook(cells=[new_markdown_cell("# old"), cell]), path)
+        done = subprocess.run(command(course, "refresh", notebooks=["03_slow"]), capture_output=True, text=True)
+        assert done.returncode == (0 if kept else 1), done.stdout
+        assert bool(outputs_of(path)[0]) == kept
+        assert tools.read(path).cells[0].source == ("# new" if kept else "# old")
+
+
+def test_the_readmes_picture_comes_from_the_cell_that_is_marked(course, monkeypatch):
+    pixels = base64.b64encode(b"pixels").decode()
+    shown = new_output(
+        "display_data",
+        data={"text/html": f'<img alt="A &lt; B &quot;by far&quot;" src="data:image/png;base64,{pixels}">'},
+    )
+    other = new_output("display_data", data={"text/html": '<img alt="other" src="data:image/png;base64,AAAA">'})
+    cells = [new_code_cell(outputs=[other]), new_code_cell(outputs=[shown], metadata={"tags": ["readme-picture"]})]
+    nbformat.write(new_notebook(cells=cells), course / "notebooks" / "03_picture.ipynb")
+    for name, value in {
+        "ROOT": course,
+        "README": course / "README.md",
+        "PICTURE": course / "results" / "p.png",
+    }.items():
+        monkeypatch.setattr(tools, name, value)
+    (course / "README.md").write_text("<!-- table: picture -->\n<!-- end of table -->\n")
+    for _ in range(2):
+        tools.fill_tables()
+        markdown = '![A < B "by far"](results/p.png)'
+        assert (course / "README.md").read_text() == f"<!-- table: picture -->\n{markdown}\n<!-- end of table -->\n"
+    assert (course / "results" / "p.png").read_bytes() == b"pixels"
+
+
 def test_the_hash_changes_with_the_code_and_not_with_the_prose():
     notebook = new_notebook(cells=[new_markdown_cell("a"), new_code_cell("x = 1"), new_code_cell("y = 2")])
     before = tools.code_hash(notebook)
     notebook.cells[0].source = "b"
-    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="1")]
+    notebook.cells[1].outputs = [new_output("stream", text="1")]
     assert tools.code_hash(notebook) == before
     notebook.cells[1].source, notebook.cells[2].source = "x = 1\ny", "= 2"
     assert tools.code_hash(notebook) != before

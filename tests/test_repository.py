@@ -93,6 +93,8 @@ def test_no_file_names_a_package_registry():
 def test_the_readmes_tables_are_current():
     text = tools.README.read_text(encoding="utf-8")
     assert tools.with_tables(text) == text, "run `python3 start.py refresh --tables`"
+    picture = tools.readme_picture()
+    assert not picture or tools.PICTURE.read_bytes() == picture[1], "run `python3 start.py refresh --tables`"
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["lint", "format"])
