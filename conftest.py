@@ -29,6 +29,7 @@ def pytest_configure(config):
     startup.mkdir(parents=True)
     shutil.copy(NO_NETWORK, startup / "00-no-network.py")
     os.environ["IPYTHONDIR"] = config.course_folder
+    os.environ["COURSE_OUTPUT"] = str(Path(config.course_folder) / "outputs")  # a learner's own models stay as they are
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["COURSE_TRACK"] = "quick"
     config.course_blocked = Path(config.course_folder) / "blocked.txt"
