@@ -37,10 +37,12 @@ COLAB = {
 # In pieces, so that this file does not hold what it looks for.
 REGISTRIES = [
     "py" + "pi.org",
+    "py" + "pi.python.org",
     "python" + "hosted.org",
-    "npm" + "js.org",
     "download.py" + "torch.org",
     "ana" + "conda.org",
+    "npm" + "js.org",
+    "deb.deb" + "ian.org",
 ]
 
 
