@@ -268,19 +268,19 @@ def test_a_float_outside_the_tolerance_is_wrong():
 def test_a_known_mistake_gets_its_own_message_and_the_case():
     for mistake in (drops_large, raises_small):
         message = make_clip().check(mistake).message
-        assert told(mistake) in message and "`clip([1, 5, 3], 4)` expected `[1, 4, 3]`" in message
+        assert told(mistake) in message and "Case: `clip([1, 5, 3], 4)`\nExpected: `[1, 4, 3]`" in message
 
 
 def test_another_wrong_answer_gets_expected_and_got_and_no_foreign_misconception():
-    message = make_clip().check(lambda numbers, limit: [1, 4, 4] if numbers else []).message
-    assert "`clip([1, 5, 3], 4)` expected `[1, 4, 3]`, got `[1, 4, 4]`" in message
+    message = make_clip().check(lambda numbers, limit: [1, 4, 4] if len(numbers) == 3 else numbers).message
+    assert "1 of 3 cases wrong.\nCase: `clip([1, 5, 3], 4)`\nExpected: `[1, 4, 3]`\nGot: `[1, 4, 4]`\n" in message
     assert "hint()" in message
     assert not any(told(mistake) in message for mistake in (drops_large, raises_small))
 
 
 def test_labels_name_the_case():
     exercise = make_clip(cases={"an empty list": ([], 4)})
-    assert "For an empty list expected `[]`" in exercise.check(lambda numbers, limit: [0]).message
+    assert "Case: an empty list\nExpected: `[]`" in exercise.check(lambda numbers, limit: [0]).message
 
 
 def test_cases_are_built_late_and_arguments_start_clean_each_time():
@@ -549,7 +549,7 @@ def test_run_says_how_to_use_an_answer_such_as_a_class():
             return self.count if step == 0 else self.count + step
 
     message = exercise.check(NeverCounts).message
-    assert "after adding 0: expected `3`, got `1`" in message and "after adding 2" not in message
+    assert "after adding 0\nExpected: `3`\nGot: `1`" in message and "after adding 2" not in message
     assert "AttributeError" in exercise.check(dict).message or "TypeError" in exercise.check(dict).message
 
 

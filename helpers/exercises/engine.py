@@ -182,7 +182,8 @@ class Exercise:
         """Say what is wrong with the answer: a message, None when it is right, a blank when it gives a blank."""
         if not self.is_value and not callable(answer):
             given = f"`{show(plain(answer))}` ({kind(answer)})"
-            return f"Give the function itself, without brackets: `ex.{self.name}.check({self.name})`. You gave {given}."
+            what = "class" if isinstance(self.answer, type) else "function"
+            return f"Give the {what} itself, without brackets: `ex.{self.name}.check({self.name})`. You gave {given}."
         if self._checker:
             roll_dice()
             finding = self._checker(answer)
@@ -195,7 +196,7 @@ class Exercise:
         wrong = [i for i in range(len(got)) if not same(expected[i], got[i], self._tolerance)]
         if not wrong:
             return None
-        detail = self._explain(wrong[0], expected[wrong[0]], got[wrong[0]])
+        detail = self._explain(wrong, expected[wrong[0]], got[wrong[0]])
         for mistake in self.mistakes:
             if same(self._known[mistake], got, self._tolerance):
                 return f"{told(mistake)}\n{detail}"
@@ -243,20 +244,21 @@ class Exercise:
         except TypeError as error:
             return f"Your function will be called with `{inspect.signature(self.answer)}`, but: {error}."
 
-    def _explain(self, number, expected, got):
-        label = self._named_cases[number][0]
+    def _explain(self, wrong, expected, got):
+        label = self._named_cases[wrong[0]][0]
         (wanted, _), (value, _) = expected, got
         if isinstance(value, _Raised):
-            return self._explain_error(value, f" for {label}" if label else "")
+            return self._explain_error(value, f" (case: {label})" if label else "")
         if same(wanted, value, self._tolerance):
-            return f"The value is right, but your function changes its input (in {label}). Work on a copy of it."
+            return f"The value is right, but your function changes its input: work on a copy of it.\nCase: {label}"
         if isinstance(wanted, dict) and isinstance(value, dict) and wanted.keys() == value.keys():
             key = next(key for key in wanted if not same(wanted[key], value[key], self._tolerance))
-            label, wanted, value = f"{label}, {key}:", wanted[key], value[key]
+            label, wanted, value = f"{label}; {key}", wanted[key], value[key]
         what = f"`{show(value)}`" if kind(wanted) == kind(value) else f"`{show(value)}` ({kind(value)})"
         if self.is_value:  # the expected value would give the answer away
             return f"{what} is not the answer."
-        return f"For {label} expected `{show(wanted)}`, got {what}."
+        share = f"{len(wrong)} of {len(self._named_cases)} cases wrong."
+        return f"{share}\nCase: {label}\nExpected: `{show(wanted)}`\nGot: {what}"
 
     def _explain_error(self, raised, label=""):
         if raised.where:
