@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from helpers.resuming import ResumableRun
 from helpers.track import set_seed
 
 
@@ -23,6 +24,7 @@ class History:
     seconds: list = field(default_factory=list)  # training and validation of the epoch
     step_loss: list = field(default_factory=list)
     step_rate: list = field(default_factory=list)  # the learning rate of the step
+    step_reviews: list = field(default_factory=list)  # how many reviews its batch held
 
     @property
     def best_epoch(self):
@@ -86,10 +88,11 @@ def train(
     weight_decay      for AdamW; biases and LayerNorm weights are spared
     clip_norm         gradients longer than this are scaled down to it
     early_stopping    an EarlyStopping, which needs a validation_loader; afterwards the model has the best weights
-    checkpoint_dir    a folder that the training goes on from if it is stopped (see helpers/checkpoints.py)
+    checkpoint_dir    a folder that the training goes on from if it is stopped (see helpers/resuming.py)
     seed              of dropout; on a CPU the same seed and loader give the same weights, to the last bit
     progress          show a bar and a line an epoch
     """
+    call = dict(locals())  # all arguments: a stopped training goes on when it is called with the same
     if early_stopping is not None and validation_loader is None:
         raise ValueError("Early stopping watches the validation loss: give `train` a validation_loader.")
     set_seed(seed)
@@ -98,48 +101,50 @@ def train(
     total_steps = epochs * len(train_loader)
     precision, scaler = mixed_precision(device)
     history = History()
+    run = ResumableRun(call, optimizer, scaler, history)
 
-    bar = progress_bar(total=total_steps, unit="step", disable=not progress)
-    for epoch in range(1, epochs + 1):
-        started = time.perf_counter()
-        model.train()  # dropout on
-        train_loader.batch_sampler.epoch = epoch - 1  # another order every epoch
-        loss_sum, reviews = 0.0, 0
-        for batch in train_loader:
-            rate = learning_rate_at(len(history.step_rate), total_steps, learning_rate, warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+    with run.resumed(), progress_bar(total=total_steps, unit="step", disable=not progress) as bar:
+        bar.update(len(history.step_loss))
+        for epoch in run.epochs_to_do(epochs):  # all of them, unless this run goes on after a stop
+            model.train()  # dropout on
+            train_loader.batch_sampler.epoch = epoch - 1  # another order every epoch
+            for batch in run.batches_to_do(train_loader):
+                rate = learning_rate_at(len(history.step_rate), total_steps, learning_rate, warmup)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
 
-            with precision():
-                loss = loss_of(model, batch)
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
+                with precision():
+                    loss = loss_of(model, batch)
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
 
-            history.step_loss.append(loss.item())
-            history.step_rate.append(rate)
-            loss_sum += history.step_loss[-1] * len(batch["labels"])
-            reviews += len(batch["labels"])
-            bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {history.step_loss[-1]:.3f}", refresh=False)
-            bar.update()
-        history.train_loss.append(loss_sum / reviews)
-        line = f"epoch {epoch}/{epochs}: train loss {history.train_loss[-1]:.3f}"
+                history.step_loss.append(loss.item())
+                history.step_rate.append(rate)
+                history.step_reviews.append(len(batch["labels"]))
+                bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {history.step_loss[-1]:.3f}", refresh=False)
+                bar.update()
+            steps = slice(-len(train_loader), None)  # those of this epoch
+            train_loss = float(numpy.average(history.step_loss[steps], weights=history.step_reviews[steps]))
+            line = f"epoch {epoch}/{epochs}: train loss {train_loss:.3f}"
 
-        if validation_loader is not None:
-            loss, accuracy = loss_and_accuracy(model, validation_loader)
-            history.validation_loss.append(loss)
-            history.validation_accuracy.append(accuracy)
-            line += f", validation loss {loss:.3f}, validation accuracy {accuracy:.1%}"
-        history.seconds.append(time.perf_counter() - started)
-        if progress:
-            print(f"{line}, {history.seconds[-1]:.0f} s")
-        if early_stopping is not None and early_stopping.update(loss, model):
-            break
+            if validation_loader is not None:
+                run.stops_at_once = True  # the stop button needn't wait: validation changes nothing
+                loss, accuracy = loss_and_accuracy(model, validation_loader)
+                run.stops_at_once = False
+                history.validation_loss.append(loss)
+                history.validation_accuracy.append(accuracy)
+                line += f", validation loss {loss:.3f}, validation accuracy {accuracy:.1%}"
+            history.train_loss.append(train_loss)
+            history.seconds.append(time.perf_counter() - run.started)
+            if progress:
+                print(f"{line}, {history.seconds[-1]:.0f} s")
+            if early_stopping is not None:
+                run.stopped_early = early_stopping.update(loss, model)
 
-    bar.close()
     if early_stopping is not None:
         early_stopping.restore(model)
     model.eval()

@@ -1,0 +1,544 @@
+"""Stopped runs go on to the same result to the bit; broken files are refused; no room and no rights stop nothing."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from training_to_kill import fingerprint, loader, tiny_bert, train_tiny
+
+from helpers import checkpoints, resuming
+from helpers.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from helpers.metrics import evaluate
+from helpers.training import EarlyStopping, predict_logits, train
+
+STEPS_AN_EPOCH = 6
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny matrices are slower on many threads, and other tests share the processor."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(one_thread):
+    return fingerprint(*train_tiny())
+
+
+@pytest.fixture
+def save_each_step(monkeypatch):
+    monkeypatch.setattr(resuming, "SAVE_EVERY_SECONDS", 0)
+
+
+# Killed processes
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """A process that has imported torch, and forks for each job."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system can't fork a process")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "tests" / "training_to_kill.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+    def run(folder, *, kill_after=None, die=None):
+        """Train in a new process; return its result, or None where it was killed."""
+        result = folder.with_name(folder.name + ".json")
+        result.unlink(missing_ok=True)
+        job = {"folder": str(folder), "result": str(result), "die": die, "kill_after": kill_after}
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        status = int(process.stdout.readline())
+        assert status in (0, signal.SIGKILL), "the training failed of itself"
+        return json.loads(result.read_text()) if status == 0 else None
+
+    yield run
+    process.stdin.close()
+    process.wait()
+
+
+def as_json(value):
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(runs, tmp_path, uninterrupted, kills):
+    """Each kill hits a process that writes a checkpoint after each step; then the same call goes on."""
+    assert runs(tmp_path / "warms up") == as_json(uninterrupted)
+    started = time.perf_counter()
+    assert runs(tmp_path / "never killed") == as_json(uninterrupted)
+    whole = time.perf_counter() - started
+    random_times = random.Random(kills)
+    hits = 0
+    for attempt in itertools.count():
+        folder = tmp_path / f"killed {attempt}"
+        result = runs(folder, kill_after=random_times.uniform(0, whole))
+        hits += result is None
+        assert runs(folder) == as_json(uninterrupted)
+        if hits == kills:
+            break
+
+
+def test_killed_again_and_again(runs, tmp_path, uninterrupted):
+    """One training that never gets further than a few steps at a time, killed in the middle of writing."""
+    for _ in range(30):
+        result = runs(tmp_path / "run", die=["save_file", 4])
+        if result is not None:
+            break
+    assert result == as_json(uninterrupted)
+
+
+@pytest.mark.parametrize(("call", "count"), [*itertools.product(["save_file", "fsync", "rename", "unlink"], [1, 9])])
+def test_killed_while_writing(runs, tmp_path, uninterrupted, call, count):
+    """In the middle of the file, before it is on the disk, before it has its name, before older ones are deleted."""
+    folder = tmp_path / "run"
+    assert runs(folder, die=[call, count]) is None
+    assert (call, count) == ("unlink", 9) or len(list_checkpoints(folder)) >= min(count - 1, 2)
+    assert runs(folder) == as_json(uninterrupted)
+    assert len(list_checkpoints(folder)) in (2, 3)
+
+
+# Stopped inside one process
+
+
+def stop_at(model, number, action):
+    """Call `action` in the middle of the `number`-th forward pass, counted from 1, after dropout has been drawn."""
+    passes = []
+
+    def hook(*_):
+        passes.append(1)
+        if len(passes) == number:
+            action()
+
+    return model.bert.encoder.layer[1].register_forward_hook(hook)
+
+
+def stop_button():
+    signal.raise_signal(signal.SIGINT)
+
+
+def raise_interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("passes", [1, 4, 6, 9])
+def test_the_stop_button_waits_for_the_end_of_the_step(tmp_path, capsys, uninterrupted, passes):
+    model, usual = tiny_bert(), signal.getsignal(signal.SIGINT)
+    hook = stop_at(model, passes, stop_button)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(tmp_path, model=model)
+    hook.remove()
+    steps = passes if passes <= STEPS_AN_EPOCH else passes - 3  # between the epochs are three batches of validation
+    assert f"Stopped after step {steps}. The model is as that step left it." in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is usual
+    assert not model.training and all(p.grad is None for p in model.parameters())
+    saved = load_checkpoint(list_checkpoints(tmp_path)[-1])
+    assert len(saved["history"]["step_loss"]) == steps
+    assert all(torch.equal(saved["model"][name], tensor) for name, tensor in model.state_dict().items())
+    assert saved["history"]["step_loss"] == uninterrupted[1]["step_loss"][:steps]
+    assert fingerprint(*train_tiny(tmp_path, model=model)) == uninterrupted  # the cell again, in the same kernel
+
+
+@pytest.mark.parametrize("passes", [1, 4, 12])
+@pytest.mark.parametrize("stop", [raise_interrupt, lambda: 1 / 0])
+def test_an_error_in_the_middle_of_a_step(tmp_path, uninterrupted, passes, stop):
+    """Dropout of the broken step has been drawn, and part of its gradients may be there."""
+    model = tiny_bert()
+    stop_at(model, passes, stop)
+    with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
+        train_tiny(tmp_path, model=model)
+    assert fingerprint(*train_tiny(tmp_path)) == uninterrupted
+
+
+@pytest.mark.parametrize("stop", [stop_button, raise_interrupt])
+def test_the_stop_button_acts_at_once_in_validation(tmp_path, capsys, uninterrupted, stop):
+    model = tiny_bert()
+    hook = stop_at(model, STEPS_AN_EPOCH + 2, stop)  # the second of three batches
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(tmp_path, model=model)
+    hook.remove()
+    assert "Stopped after step 6." in capsys.readouterr().out
+    saved = load_checkpoint(list_checkpoints(tmp_path)[-1])
+    assert saved["history"]["train_loss"] == saved["history"]["validation_loss"] == []
+    assert fingerprint(*train_tiny(tmp_path, model=model)) == uninterrupted
+
+
+def test_the_stop_button_without_a_folder(capsys, uninterrupted):
+    model = tiny_bert()
+    stop_at(model, 3, stop_button)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(model=model)
+    assert "Stopped after step 3. The model is as that step left it. With a checkpoint_dir" in capsys.readouterr().out
+    assert not model.training
+
+
+def test_an_object_of_ones_own_that_stops_early_goes_on_too(tmp_path):
+    class Patient:  # the names are the learner's
+        def __init__(self):
+            self.losses, self.kept = [], None
+
+        def update(self, loss, model):
+            self.losses.append(loss)
+            if loss == min(self.losses):
+                self.kept = model.state_dict()  # not even copied
+            return len(self.losses) == 3
+
+        def restore(self, model):
+            pass
+
+    expected = train_tiny(stopping=Patient())
+    model = tiny_bert()
+    stop_at(model, STEPS_AN_EPOCH + 3 + 2, raise_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(tmp_path, model=model, stopping=Patient())
+    model, patient, history = train_tiny(tmp_path, stopping=Patient())
+    assert patient.losses == expected[1].losses and history.step_loss == expected[2].step_loss
+
+
+def test_a_finished_training_is_loaded_and_not_repeated(tmp_path, uninterrupted):
+    train_tiny(tmp_path)
+    model = tiny_bert()
+    stop_at(model, 1, raise_interrupt)
+    assert fingerprint(*train_tiny(tmp_path, model=model)) == uninterrupted
+
+
+def test_seconds_of_an_epoch_include_those_before_the_stop(tmp_path):
+    model = tiny_bert()
+    stop_at(model, 3, lambda: time.sleep(0.3))
+    stop_at(model, 4, stop_button)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(tmp_path, model=model)
+    time.sleep(0.5)
+    assert 0.3 < train_tiny(tmp_path)[2].seconds[0]
+
+
+def test_checkpoints_do_not_change_the_training(tmp_path, uninterrupted, save_each_step):
+    assert fingerprint(*train_tiny(tmp_path)) == uninterrupted
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path, save_each_step):
+    best_weights = train_tiny(tmp_path)[0].state_dict()  # early stopping has put them back
+    assert len(list_checkpoints(tmp_path)) == len(list(tmp_path.iterdir())) == 3
+    oldest, *_, newest = list_checkpoints(tmp_path)
+    assert [("-best-" in path.name) for path in list_checkpoints(tmp_path)] == [True, False, False]
+    assert all(torch.equal(tensor, best_weights[name]) for name, tensor in load_checkpoint(oldest)["model"].items())
+    losses = load_checkpoint(newest)["history"]["validation_loss"]
+    assert load_checkpoint(oldest)["history"]["validation_loss"][-1] == min(losses) != losses[-1]
+
+
+# Files
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False) | st.booleans() | st.none() | st.text(max_size=5)
+STATES = st.recursive(
+    NUMBERS | st.lists(st.floats(width=32, allow_nan=False), max_size=4).map(torch.tensor),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+@given(state=st.dictionaries(st.text(max_size=5), STATES, max_size=4))
+@settings(deadline=None, max_examples=60)
+def test_a_state_comes_back_as_it_was(tmp_path_factory, state):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    assert same(load_checkpoint(save_checkpoint(folder, state)), state)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, one_thread):
+    """A folder with two checkpoints, after steps 6 and 8."""
+    folder, model = tmp_path_factory.mktemp("stopped"), tiny_bert()
+    stop_at(model, STEPS_AN_EPOCH + 3 + 2, stop_button)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(folder, model=model)
+    return folder
+
+
+@pytest.fixture
+def copy(stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def refused(capsys, count):
+    return capsys.readouterr().out.count(" is refused: it ") == count
+
+
+@pytest.mark.parametrize("left", [0, 7, 100, 0.5, -1])
+def test_a_file_cut_short_is_refused_and_the_one_before_it_used(copy, capsys, uninterrupted, left):
+    newest = list_checkpoints(copy)[-1]
+    size = newest.stat().st_size
+    os.truncate(newest, {0.5: size // 2, -1: size - 1}.get(left, left))
+    assert fingerprint(*train_tiny(copy)) == uninterrupted
+    assert "Going on after step 6" in (printed := capsys.readouterr().out) and printed.count("is refused") == 1
+
+
+def test_one_altered_byte_anywhere_is_noticed(stopped, tmp_path):
+    content = list_checkpoints(stopped)[-1].read_bytes()
+    places = [0, 7, 8, 9, 200, len(content) - 1, *random.Random(0).sample(range(len(content)), 60)]
+    path = tmp_path / list_checkpoints(stopped)[-1].name
+    for place in places:
+        altered = bytearray(content)
+        altered[place] ^= 1 << (place % 8)
+        path.write_bytes(altered)
+        with pytest.raises(ValueError, match="cut short or altered"):
+            load_checkpoint(path)
+
+
+def test_an_altered_file_is_refused_and_the_one_before_it_used(copy, capsys, uninterrupted):
+    newest = list_checkpoints(copy)[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert fingerprint(*train_tiny(copy)) == uninterrupted
+    assert "Going on after step 6" in capsys.readouterr().out
+
+
+def test_where_no_file_is_whole_training_begins_again(copy, capsys, uninterrupted):
+    for path in list_checkpoints(copy):
+        os.truncate(path, 1000)
+    assert fingerprint(*train_tiny(copy)) == uninterrupted
+    printed = capsys.readouterr().out
+    assert printed.count("is refused") == 2 and "Going on" not in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"epochs": 7}, "epochs"),
+        ({"learning_rate": 1e-4}, "learning_rate"),
+        ({"seed": 1}, "seed"),
+        ({"weight_decay": 0.0}, "weight_decay"),
+        ({"stopping": EarlyStopping(patience=3)}, "patience"),
+        ({"model": tiny_bert(num_labels=3)}, "id2label of the model"),
+        ({"model": tiny_bert(hidden_dropout_prob=0.2)}, "hidden_dropout_prob of the model"),
+        ({"model": tiny_bert(hidden_act="relu")}, "hidden_act of the model"),
+    ],
+)
+def test_the_checkpoint_of_another_training_is_refused_and_kept(copy, change, reason):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(ValueError, match=f"another .*{reason}.*another checkpoint_dir"):
+        train_tiny(copy, **change)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_other_frozen_layers_and_other_reviews_are_another_training(copy):
+    frozen = tiny_bert()
+    frozen.bert.embeddings.requires_grad_(False)
+    with pytest.raises(ValueError, match="another frozen layers"):
+        train_tiny(copy, model=frozen)
+    watched = loader(20, seed=2, shuffle=False)
+    common = {"epochs": 6, "learning_rate": 3e-3, "checkpoint_dir": copy, "progress": False}
+    with pytest.raises(ValueError, match="another training reviews:"):
+        train(tiny_bert(), loader(44, seed=1), watched, early_stopping=EarlyStopping(), **common)
+    with pytest.raises(ValueError, match="another validation reviews:"):
+        train(tiny_bert(), loader(44), loader(20, seed=3, shuffle=False), early_stopping=EarlyStopping(), **common)
+    with pytest.raises(ValueError, match="another patience, min_delta, validation reviews:"):
+        train(tiny_bert(), loader(44), **common)
+
+
+def test_another_trainings_file_among_ours_is_passed_over(copy, tmp_path, capsys, uninterrupted):
+    train_tiny(tmp_path / "other", epochs=1)
+    shutil.copy(
+        list_checkpoints(tmp_path / "other")[-1],
+        copy / list_checkpoints(tmp_path / "other")[-1].name.replace("00001", "00009"),
+    )
+    assert fingerprint(*train_tiny(copy)) == uninterrupted
+    printed = capsys.readouterr().out
+    assert "it is of a training with another epochs" in printed and "Going on after step 8" in printed
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+def test_files_that_are_not_ours_are_refused_and_nothing_is_unpickled(
+    copy, tmp_path, monkeypatch, capsys, uninterrupted
+):
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    (tmp_path / "pickle").write_bytes(pickle.dumps(Bomb()))
+    torch.save({"model": Bomb()}, tmp_path / "torch")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "plain")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "other program", metadata={"format": "pt"})
+    (tmp_path / "empty").write_bytes(b"")
+    for number, name in enumerate(["pickle", "torch", "plain", "other program", "empty"], start=50):
+        content = (tmp_path / name).read_bytes()
+        checksum = hashlib.sha256(content).hexdigest()[:16]
+        (copy / f"saved-{number:05}-{checksum}.safetensors").write_bytes(content)
+    assert fingerprint(*train_tiny(copy)) == uninterrupted
+    assert capsys.readouterr().out.count("is refused") == 5
+    assert not (tmp_path / "exploded").exists()
+
+
+# No room, no rights
+
+
+def warnings_of(action):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = action()
+    return result, [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
+
+
+def train_with_trouble(folder, begin, end):
+    """Save after each step; `begin` comes in the third step and `end` in the second epoch."""
+    model = tiny_bert()
+    stop_at(model, 3, begin)
+    stop_at(model, STEPS_AN_EPOCH + 3 + 2, end)
+    return warnings_of(lambda: fingerprint(*train_tiny(folder, model=model)))
+
+
+def mount(*arguments):
+    if sys.platform != "linux" or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root on Linux")
+    problem = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
+    if problem.returncode:
+        pytest.skip(f"mounting isn't allowed here: {problem.stderr.strip()}")
+
+
+def unmount(folder):
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(tmp_path, uninterrupted, save_each_step):
+    mount("-t", "tmpfs", "-o", "size=3m", "none", tmp_path)
+    try:
+        ballast, seen = tmp_path / "ballast", []
+
+        def fill():
+            with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+
+        def make_room():
+            seen.extend(load_checkpoint(path) for path in list_checkpoints(tmp_path))
+            ballast.unlink()
+
+        result, warned = train_with_trouble(tmp_path, fill, make_room)
+        assert result == uninterrupted
+        assert len(warned) == 1 and "No space left" in warned[0]
+        assert [len(state["history"]["step_loss"]) for state in seen] == [1, 2]  # whole, as they were
+        newest = load_checkpoint(list_checkpoints(tmp_path)[-1])
+        assert newest["history"]["step_loss"] == uninterrupted[1]["step_loss"]
+        assert not (tmp_path / "unfinished.safetensors").exists()
+    finally:
+        unmount(tmp_path)
+
+
+def test_a_read_only_folder(tmp_path, uninterrupted, save_each_step):
+    mount("-t", "tmpfs", "-o", "size=9m", "none", tmp_path)
+    try:
+        result, warned = train_with_trouble(
+            tmp_path,
+            lambda: mount("-o", "remount,ro", tmp_path),
+            lambda: mount("-o", "remount,rw", tmp_path),
+        )
+        assert result == uninterrupted
+        assert len(warned) == 1 and "Read-only" in warned[0]
+        assert len(load_checkpoint(list_checkpoints(tmp_path)[-1])["history"]["step_loss"]) == len(
+            uninterrupted[1]["step_loss"]
+        )
+    finally:
+        unmount(tmp_path)
+
+
+@pytest.mark.parametrize("call", ["save_file", "fsync", "rename"])
+def test_an_error_of_the_file_system(tmp_path, monkeypatch, uninterrupted, save_each_step, call):
+    """The same without root: each of the calls that write fails for a while."""
+    owner, name = {"save_file": (checkpoints, "save_file"), "fsync": (os, "fsync"), "rename": (Path, "rename")}[call]
+    usual = getattr(owner, name)
+
+    def broken(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    result, warned = train_with_trouble(
+        tmp_path, lambda: monkeypatch.setattr(owner, name, broken), lambda: monkeypatch.setattr(owner, name, usual)
+    )
+    assert result == uninterrupted
+    assert len(warned) == 1 and "No space left on device" in warned[0] and "saves again" in warned[0]
+    assert len(list_checkpoints(tmp_path)) == 3 == len(list(tmp_path.iterdir()))
+    assert load_checkpoint(list_checkpoints(tmp_path)[-1])["history"]["step_loss"] == uninterrupted[1]["step_loss"]
+
+
+def test_a_folder_that_vanished(tmp_path, uninterrupted, save_each_step):
+    folder = tmp_path / "run"
+    result, warned = train_with_trouble(folder, lambda: shutil.rmtree(folder), lambda: None)
+    assert result == uninterrupted
+    assert len(warned) == 1 and "vanished" in warned[0]
+    assert len(list_checkpoints(folder)) == 3
+
+
+def test_a_drive_that_vanished_and_came_back(tmp_path, uninterrupted, save_each_step):
+    drive, away = tmp_path / "drive", tmp_path / "away"
+    drive.mkdir()
+    result, warned = train_with_trouble(drive / "run", lambda: drive.rename(away), lambda: away.rename(drive))
+    assert result == uninterrupted
+    assert len(warned) == 1
+    assert load_checkpoint(list_checkpoints(drive / "run")[-1])["history"]["step_loss"] == uninterrupted[1]["step_loss"]
+
+
+def test_a_folder_that_can_never_be_made(tmp_path, uninterrupted):
+    (tmp_path / "file").write_text("in the way")
+    result, warned = warnings_of(lambda: fingerprint(*train_tiny(tmp_path / "file" / "run")))
+    assert result == uninterrupted and len(warned) == 1
+
+
+# Three classes
+
+
+def test_three_classes_train_go_on_and_are_evaluated(tmp_path):
+    def run(folder, action=None):
+        model = tiny_bert(num_labels=3)
+        if action:
+            stop_at(model, 8, action)
+        settings = {"epochs": 16, "learning_rate": 5e-3, "progress": False}
+        history = train(model, loader(24, classes=3), checkpoint_dir=folder, **settings)
+        return history.step_loss, predict_logits(model, loader(24, classes=3, shuffle=False))
+
+    losses, logits = run(None)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_button)
+    resumed_losses, resumed_logits = run(tmp_path)
+    assert resumed_losses == losses and numpy.array_equal(resumed_logits, logits)
+    labels = [review["label"] for review in loader(24, classes=3).dataset]
+    assert set(labels) == {0, 1, 2} and logits.shape == (24, 3)
+    assert evaluate(labels, logits)["f1"] > 0.9  # memorised

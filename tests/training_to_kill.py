@@ -1,0 +1,111 @@
+"""Trains a tiny BERT in forked processes, and kills them where test_checkpoints.py asks for it.
+
+torch is imported once, here; each run then starts in a few milliseconds. One JSON job a line comes in on stdin, and
+when it has ended, its wait status goes out.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from helpers import checkpoints, resuming
+from helpers.batches import make_loader
+from helpers.training import EarlyStopping, train
+
+
+def tiny_bert(**settings):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = BertConfig(**sizes, intermediate_size=64, max_position_embeddings=32, **settings)
+    return BertForSequenceClassification(config).eval()
+
+
+def reviews(count, classes=2, *, seed=0):
+    """Random ids of 3 to 12 tokens and random labels: nothing to learn, but plenty to memorise."""
+    random = numpy.random.default_rng(seed)
+    ids = [random.integers(1, 50, size=random.integers(3, 13)).tolist() for _ in range(count)]
+    return ids, random.integers(0, classes, size=count).tolist()
+
+
+def loader(count, *, seed=0, shuffle=True, classes=2):
+    pad = SimpleNamespace(pad_token_id=0)  # all that make_loader asks of a tokenizer
+    return make_loader(*reviews(count, classes, seed=seed), pad, batch_size=8, shuffle=shuffle)
+
+
+def train_tiny(folder=None, *, model=None, stopping=None, **settings):
+    """Epochs of six steps until early stopping ends them, after two or three; the last batch of an epoch is smaller."""
+    model = model or tiny_bert()
+    stopping = stopping or EarlyStopping(patience=1)
+    settings = {"epochs": 6, "learning_rate": 3e-3, **settings}
+    loaders = loader(44), loader(20, seed=2, shuffle=False)
+    history = train(model, *loaders, early_stopping=stopping, checkpoint_dir=folder, progress=False, **settings)
+    return model, stopping, history
+
+
+def fingerprint(model, stopping, history):
+    """All that must be the same to the bit after an interrupted run: only the seconds may differ."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    record = {name: values for name, values in vars(history).items() if name != "seconds"}
+    return [digest.hexdigest(), record, stopping.best_epoch, stopping.best_loss, torch.rand(1).item()]
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(call, count):
+    """Replace one of the calls that write a checkpoint by one that kills this process the `count`-th time."""
+    module, name = {"save_file": (checkpoints, "save_file"), "fsync": (os, "fsync")}.get(call, (Path, call))
+    usual, calls = getattr(module, name), []
+
+    def deadly(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == count:
+            if call == "save_file":  # half of the file is written
+                usual(*arguments, **settings)
+                os.truncate(arguments[1], os.path.getsize(arguments[1]) // 2)
+            die()
+        return usual(*arguments, **settings)
+
+    setattr(module, name, deadly)
+
+
+def work(job):
+    sys.stdout = open(os.devnull, "w")
+    resuming.SAVE_EVERY_SECONDS = 0  # after each step
+    if job["die"]:
+        die_at(*job["die"])
+    result = fingerprint(*train_tiny(job["folder"]))
+    Path(job["result"]).write_text(json.dumps(result))
+
+
+def main():
+    torch.set_num_threads(1)  # before any work: threads would not survive the fork
+    for line in sys.stdin:
+        job = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            try:
+                work(job)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        if job["kill_after"] is not None:
+            time.sleep(job["kill_after"])
+            os.kill(process, signal.SIGKILL)
+        print(os.waitpid(process, 0)[1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
