@@ -314,7 +314,7 @@ class Progress:
         rows = "".join(
             f'<tr><th scope="row" style="text-align: left"><code>{name}</code></th>'
             f'<td style="text-align: left">{_code(task.title)}</td>'
-            f'<td style="text-align: left">{" ".join(_LOOKS[task.state][:2])}</td></tr>'
+            f'<td style="text-align: left; white-space: nowrap">{" ".join(_LOOKS[task.state][:2])}</td></tr>'
             for name, task in self.tasks.items()
         )
         head = "".join(
