@@ -230,6 +230,11 @@ def test_the_states_are_told_apart_by_word_and_symbol_in_text_and_html():
     assert "Gradients are clipped like this." in repr(result)
 
 
+def test_html_shows_code_and_emphasis():
+    page = make_clip(hints=["Take *all* of `f(*x, **y)`, 2 * 3 * 4 times."]).hint()._repr_html_()
+    assert "Take <em>all</em> of <code>f(*x, **y)</code>, 2 * 3 * 4 times." in page
+
+
 def test_html_shows_code_and_never_markup_of_the_learner():
     page = make_clip().check(lambda numbers, limit: "<b>bold</b>")._repr_html_()
     assert "&lt;b&gt;" in page and "<b>" not in page and "<code>" in page

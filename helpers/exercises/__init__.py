@@ -56,7 +56,7 @@ message for a learner who made it.
 - `check(answer)`, instead of cases, for what has more than one right answer: returns None if right, else one of the
   mistakes (whose docstring is shown) or a text.
 - A mistake must not call the solution by its name: that is the exercise by then.
-- Import torch, numpy, transformers inside functions only.
+- Messages may hold `code` and *emphasis*. Import torch, numpy, transformers inside functions only.
 """
 
 from helpers.exercises.blank import ____

@@ -21,8 +21,9 @@ _LOOKS = {  # symbol, word and colour of each state: never the colour alone
 
 
 def _code(text):
-    """Text as HTML, with `backticks` as code."""
-    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
+    """Text as HTML, with `backticks` as code and *stars* as emphasis."""
+    text = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
+    return re.sub(r"(?<!\w)\*(\w[^*\n]*)(?<=\w)\*(?!\w)", r"<em>\1</em>", text)
 
 
 class Card:
