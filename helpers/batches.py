@@ -12,6 +12,8 @@ def encode(texts, tokenizer, *, max_tokens, keep="head+tail"):
     keep decides which tokens of a longer text stay: its "head", its "tail", or "head+tail", a quarter of the room for
     the head and the rest for the tail (Sun et al. 2019, https://arxiv.org/abs/1905.05583, found this best on IMDb).
     """
+    if isinstance(texts, str):
+        raise ValueError("encode got one text, but it wants a list of texts: write [text] instead of text.")
     if keep not in KEEP:
         raise ValueError(f"keep is {keep!r}, but it must be one of {', '.join(KEEP)}.")
     room = max_tokens - 2  # for [CLS] and [SEP]
@@ -20,8 +22,12 @@ def encode(texts, tokenizer, *, max_tokens, keep="head+tail"):
     head = {"head": room, "tail": 0, "head+tail": room // 4}[keep]
     tail = room - head
 
+    texts = list(texts)
+    if not texts:
+        return []
     encoded = []
-    for ids in tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]:
+    # Split special tokens: a review that holds the text "[SEP]" must not end there.
+    for ids in tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]:
         if len(ids) > room:
             ids = ids[:head] + ids[len(ids) - tail :]
         encoded.append([tokenizer.cls_token_id, *ids, tokenizer.sep_token_id])
@@ -41,6 +47,8 @@ def make_loader(input_ids, labels, tokenizer, *, batch_size, shuffle, seed=0):
         raise ValueError(f"There are {len(input_ids)} reviews but {len(labels)} labels: they must be equally many.")
     if len(input_ids) == 0:
         raise ValueError("There are no reviews to make batches of: give make_loader at least one.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, but a batch holds at least 1 review.")
     reviews = [
         {"input_ids": ids, "label": int(label), "index": index}
         for index, (ids, label) in enumerate(zip(input_ids, labels, strict=True))
