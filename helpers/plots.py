@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import numbers
+import re
 
 import matplotlib.pyplot as plt
 
@@ -37,19 +38,17 @@ use_style()
 def show(figure, alt):
     """Show a matplotlib figure as a picture with alt text, and close it.
 
-    alt states the finding, in a sentence, for everyone who can't see the picture.
+    alt states the finding, in a sentence, for everyone who can't see the picture. It is also what stands where
+    notebooks are shown as plain text.
     """
-    from IPython.display import HTML, display
+    from IPython.display import display
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
-    picture = base64.b64encode(buffer.getvalue()).decode()
-    display(
-        HTML(
-            f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{picture}" style="max-width: 100%">'
-        )
-    )
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    picture = f'<img alt="{html.escape(alt, quote=True)}" src="{source}" style="max-width: 100%">'
+    display({"text/html": picture, "text/plain": f"Picture: {alt}"}, raw=True)
 
 
 def label_line(axes, x, y, text, colour, *, dy=0):
@@ -98,16 +97,24 @@ def measured(**figures):
 
 
 def _table(rows, columns):
-    """Return a table for `display`, as HTML and as plain text."""
+    """Return a table for `display`, as HTML and as plain text. Numbers stand on the right of their column."""
+    rows = [[_readable(value) for value in row] for row in rows]
+    sides = [
+        "right" if all(re.match(r"[-+]?\d", text) for text in column[1:]) else "left"
+        for column in zip(columns, *rows, strict=True)
+    ]
 
-    def line(values, tag):
-        return "<tr>" + "".join(f"<{tag}>{html.escape(_readable(value))}</{tag}>" for value in values) + "</tr>"
+    def line(texts, tag):
+        cells = [
+            f'<{tag} style="text-align: {side}">{html.escape(text)}</{tag}>'
+            for text, side in zip(texts, sides, strict=True)
+        ]
+        return f"<tr>{''.join(cells)}</tr>"
 
     body = "".join(line(row, "td") for row in rows)
-    plain = "\n".join(" | ".join(_readable(value) for value in row) for row in [columns, *rows])
     return {
         "text/html": f"<table><thead>{line(columns, 'th')}</thead><tbody>{body}</tbody></table>",
-        "text/plain": plain,
+        "text/plain": "\n".join(" | ".join(row) for row in [columns, *rows]),
     }
 
 

@@ -28,6 +28,7 @@ def test_a_picture_carries_its_alt_text_and_is_a_png(shown):
     plots.show(figure, 'A line that says "1 < 2".')
     html = shown[0]["text/html"]
     assert 'alt="A line that says &quot;1 &lt; 2&quot;."' in html
+    assert "says \"1 < 2\"." in shown[0]["text/plain"]
     picture = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
     assert picture.startswith(b"\x89PNG")
     assert not plt.fignum_exists(figure.number)  # closed, or the notebook would show it again
@@ -38,14 +39,22 @@ def test_measured_figures_are_in_the_table_and_ride_along(shown):
 
     plots.measured(validation_accuracy=numpy.float32(0.5), labels=numpy.int64(1200))
     assert shown[0]["application/vnd.course.figures+json"] == {"validation_accuracy": 0.5, "labels": 1200}
-    assert "validation accuracy</td><td>0.500" in shown[0]["text/html"]
+    assert re.search("validation accuracy</td><td[^>]*>0.500</td>", shown[0]["text/html"])
     assert "1,200" in shown[0]["text/plain"]
 
 
 def test_table_escapes_what_it_shows(shown):
     plots.table([["<b>", 0.12345, 7]], columns=["a & b", "score", "n"])
-    assert "<td>&lt;b&gt;</td><td>0.123</td><td>7</td>" in shown[0]["text/html"]
-    assert "<th>a &amp; b</th>" in shown[0]["text/html"]
+    assert re.findall("<td[^>]*>([^<]*)</td>", shown[0]["text/html"]) == ["&lt;b&gt;", "0.123", "7"]
+    assert ">a &amp; b</th>" in shown[0]["text/html"]
+
+
+def test_in_a_table_numbers_stand_on_the_right_and_text_on_the_left(shown):
+    plots.table(
+        [["first loss", 0.5, "12%", "2 or more"], ["gain", -0.5, "+3%", "few"]], columns=["what", "a", "b", "c"]
+    )
+    sides = re.findall('<td style="text-align: (\\w+)">', shown[0]["text/html"])
+    assert sides == ["left", "right", "right", "left"] * 2
 
 
 def test_a_history_draws_itself_and_says_which_epoch_was_best(shown):
