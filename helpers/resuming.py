@@ -39,7 +39,7 @@ class ResumableRun:
         self.started = self.last_save = time.perf_counter()
         if self.folder is not None:
             self._load()
-        self.random = _random_states()
+        self.random = _random_states(self.model.device)
         usual = signal.getsignal(signal.SIGINT)
         takes_signals = callable(usual) and threading.current_thread() is threading.main_thread()
         if takes_signals:
@@ -69,7 +69,7 @@ class ResumableRun:
         """Yield the numbers, from 1, of the epochs that are not over; save at the end of each."""
         while len(self.history.seconds) < epochs and not self.stopped_early:
             yield len(self.history.seconds) + 1
-            self.random = _random_states()
+            self.random = _random_states(self.model.device)
             self.started = time.perf_counter()
             self.save(best=self.history.best_epoch == len(self.history.seconds))
             self.started = time.perf_counter()
@@ -79,7 +79,7 @@ class ResumableRun:
         done = len(self.history.step_loss) - len(self.history.seconds) * len(loader)
         for batch in itertools.islice(loader, done, None):
             yield batch
-            self.random = _random_states()
+            self.random = _random_states(self.model.device)
             if self.interrupted:
                 raise KeyboardInterrupt
             if time.perf_counter() - self.last_save > SAVE_EVERY_SECONDS:
@@ -167,13 +167,12 @@ def _describe(model, train_loader, validation_loader, early_stopping, checkpoint
     return json.loads(json.dumps(settings, default=str))
 
 
-def _random_states():
+def _random_states(device):
     """Return the states of all random number generators; numpy's and Python's as lists of numbers."""
     name, words, *spare = numpy.random.get_state()
     states = {"python": random.getstate(), "numpy": [name, words.tolist(), *spare], "torch": torch.get_rng_state()}
-    for device in ("cuda", "mps"):
-        if getattr(torch, device).is_available():
-            states[device] = getattr(torch, device).get_rng_state()
+    if device.type != "cpu":
+        states[device.type] = getattr(torch, device.type).get_rng_state()
     return states
 
 

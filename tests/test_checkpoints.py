@@ -199,6 +199,53 @@ def test_the_stop_button_without_a_folder(capsys, uninterrupted):
     assert not model.training
 
 
+NOTEBOOK = """
+import sys, time
+sys.path[:0] = [{root!r}, {root!r} + "/tests"]
+from training_to_kill import *
+
+calls = []
+def slow_in_the_fourth_step(*_):
+    calls.append(1)
+    if len(calls) == 4:
+        print("go", flush=True)
+        time.sleep(3)
+
+model = tiny_bert()
+model.bert.register_forward_hook(slow_in_the_fourth_step)
+"""
+
+
+@pytest.mark.slow
+def test_the_stop_button_of_a_notebook(tmp_path):
+    """A real kernel: interrupted while it trains, then the same cell runs again."""
+    jupyter_client = pytest.importorskip("jupyter_client")
+    manager, client = jupyter_client.manager.start_new_kernel(kernel_name="python3")
+    try:
+
+        def run(code, on_output=lambda text: None):
+            texts = []
+
+            def collect(message):
+                content = message["content"]
+                texts.append(content.get("text") or content.get("ename") or "")
+                on_output(texts[-1])
+
+            status = client.execute_interactive(code, output_hook=collect, timeout=120)["content"]["status"]
+            return status, "".join(texts)
+
+        assert run(NOTEBOOK.format(root=str(ROOT)))[0] == "ok"
+        cell = f"result = fingerprint(*train_tiny({str(tmp_path)!r}, model=model))"
+        status, text = run(cell, lambda text: text.startswith("go") and manager.interrupt_kernel())
+        assert status == "error" and "Stopped after step 4." in text and "KeyboardInterrupt" in text
+        status, text = run(cell)
+        assert status == "ok" and "Going on after step 4" in text
+        assert run("print(result == fingerprint(*train_tiny()))") == ("ok", "True\n")
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
 def test_an_object_of_ones_own_that_stops_early_goes_on_too(tmp_path):
     class Patient:  # the names are the learner's
         def __init__(self):
