@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 FORMAT = "helpers.checkpoints 1"
+TENSOR = "tensor of this file"  # stands in the JSON where a tensor was, with its name
 
 
 def save_checkpoint(folder, state, *, best=False):
@@ -72,7 +73,7 @@ def _take_tensors_out(value, tensors, place):
     """Put the tensors of nested dicts and lists into `tensors`; return the rest, with names where they were."""
     if isinstance(value, torch.Tensor):
         tensors[place] = value.detach().to("cpu", copy=True).contiguous()
-        return {"tensor": place}
+        return {TENSOR: place}
     if isinstance(value, dict):
         return {name: _take_tensors_out(inner, tensors, f"{place}/{name}") for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -85,8 +86,8 @@ def _put_tensors_back(value, file):
         return [_put_tensors_back(inner, file) for inner in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {"tensor"}:
-        return file.get_tensor(value["tensor"]).clone()
+    if value.keys() == {TENSOR}:
+        return file.get_tensor(value[TENSOR]).clone()
     return {name: _put_tensors_back(inner, file) for name, inner in value.items()}
 
 

@@ -88,7 +88,8 @@ def train(
     weight_decay      for AdamW; biases and LayerNorm weights are spared
     clip_norm         gradients longer than this are scaled down to it
     early_stopping    an EarlyStopping, which needs a validation_loader; afterwards the model has the best weights
-    checkpoint_dir    a folder that the training goes on from if it is stopped (see helpers/resuming.py)
+    checkpoint_dir    a folder; the same call again goes on from there after a stop (see helpers/resuming.py). It takes
+                      up to 12 times the room of the model's weights
     seed              of dropout; on a CPU the same seed and loader give the same weights, to the last bit
     progress          show a bar and a line an epoch
     """
@@ -103,8 +104,10 @@ def train(
     history = History()
     run = ResumableRun(call, optimizer, scaler, history)
 
-    with run.resumed(), progress_bar(total=total_steps, unit="step", disable=not progress) as bar:
-        bar.update(len(history.step_loss))
+    with (
+        run.resumed(),
+        progress_bar(total=total_steps, initial=len(history.step_loss), unit="step", disable=not progress) as bar,
+    ):
         for epoch in run.epochs_to_do(epochs):  # all of them, unless this run goes on after a stop
             model.train()  # dropout on
             train_loader.batch_sampler.epoch = epoch - 1  # another order every epoch
