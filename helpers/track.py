@@ -63,7 +63,7 @@ class Track:
     nb05_other_domain: int = 500
     nb05_leak_train: int = 64
     nb05_leak_pool: int = 200
-    nb05_leak_epochs: int = 6
+    nb05_leak_epochs: int = 5
 
     @property
     def sentiment_recipe(self):
