@@ -33,7 +33,7 @@ class Track:
 
     # Notebook 01: four learners on the Rotten Tomatoes sentences, then two of them on whole IMDb reviews.
     nb01_labels: tuple = (50, 200, 800)
-    nb01_epochs: tuple = (12, 6, 3)  # one for each number of labels: fewer sentences, more epochs
+    nb01_epochs: tuple = (8, 4, 2)  # one for each number of labels: fewer sentences, more epochs
     nb01_trainings: tuple = (2, 1, 1)  # of each network, for each number of labels
     nb01_draws: int = 5  # of the two cheap learners
     nb01_pool: int = 1600  # sentences that are drawn from
