@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 import subprocess
+import symtable
 import sys
 import threading
 import time
@@ -804,6 +805,31 @@ def test_a_notebook_has_a_cell_for_every_task_and_each_cell_a_blank(path):
     module = importlib.import_module(f"helpers.exercises.nb{path.stem[:2]}")
     assert sorted(exercise_name(cell.source) for cell in cells) == sorted(tasks_of(module))
     assert all("____" in cell.source for cell in cells)
+
+
+def names_of(source):
+    """The names that a cell binds (its imports apart), those it imports, and those it uses."""
+    tables = [symtable.symtable(source, "cell", "exec")]
+    for table in tables:  # grows: the functions and classes inside
+        tables += table.get_children()
+    cell = tables[0].get_symbols()
+    imported = {symbol.get_name() for symbol in cell if symbol.is_imported()}
+    bound = {symbol.get_name() for symbol in cell if symbol.is_assigned()} - imported
+    symbols = [symbol for table in tables for symbol in table.get_symbols() if table is tables[0] or symbol.is_global()]
+    return bound, imported, {symbol.get_name() for symbol in symbols if symbol.is_referenced()}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_rest_of_a_notebook_uses_no_answer(path):
+    answers = set()
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type == "code":
+            bound, imported, used = names_of(cell.source)
+            if "exercise" in cell.metadata.get("tags", []):
+                answers |= bound
+            else:
+                answers -= bound | imported
+                assert not used & answers, f"{used & answers} is an answer, but used here:\n{cell.source}"
 
 
 @pytest.mark.timeout(1200)

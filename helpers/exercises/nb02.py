@@ -102,12 +102,13 @@ forgiving_match = Exercise(
     title="An emoji shouldn't cost a word",
     cases={
         "'great🙂'": ("great🙂", _VOCABULARY),
-        "'unwatchable'": ("unwatxable", _VOCABULARY),
+        "'unwatxable'": ("unwatxable", _VOCABULARY),
         "'🙂able'": ("🙂able", _VOCABULARY),
         "'unwatchable' with everything known": ("unwatchable", {**_VOCABULARY, "##ch": 90}),
         "'film'": ("film", _VOCABULARY),
         "'??'": ("??", _VOCABULARY),
     },
+    time_limit=2,  # seconds; a loop that forgets to move `start` on fills the memory with `[UNK]`
     mistakes=[gives_up_the_word, drops_the_unknown, stops_at_the_unknown, forgets_the_mark, takes_the_shortest],
     hints=[
         "Compare with `longest_match` in section 4: the condition of the inner loop is the same.",
@@ -332,7 +333,7 @@ def _check_batches(answer):
         if len(places) < len(lengths) and len(set(places)) == len(places):
             return drops_the_rest
         if places != list(range(len(lengths))):
-            return f"for the lengths {lengths}: each of the places 0 to {len(lengths) - 1} must come exactly once."
+            return f"For the lengths {lengths}: each of the places 0 to {len(lengths) - 1} must come exactly once."
         if len(batches) > -(-len(lengths) // batch_size):
             return one_each
         tokens = _padded_tokens(lengths, batches)
@@ -342,7 +343,7 @@ def _check_batches(answer):
         if batches == _cut(list(range(len(lengths))), batch_size) and tokens > ascending:
             return as_they_come
         if tokens > ascending:
-            detail = f"for the lengths {lengths} in batches of {batch_size} your batches take {tokens} tokens, padding"
+            detail = f"For the lengths {lengths} in batches of {batch_size} your batches take {tokens} tokens, padding"
             unpadded = _padded_tokens(lengths, _cut(list(range(len(lengths))), batch_size))
             return pairs_short_with_long if tokens > unpadded else f"{detail} included. {best} are possible."
     return None
