@@ -79,7 +79,9 @@ def _where(error, answer):
     """The learner's line in which an exception arose, as text; empty if it arose elsewhere."""
     files = {code.co_filename for code in codes(answer)}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    return f"\nIt happened in line {frames[-1].lineno} of your cell: `{frames[-1].line}`" if frames else ""
+    if not frames:
+        return ""
+    return f"\nIt happened in line {frames[-1].lineno} of your cell: `{frames[-1].line or '?'}`"
 
 
 def told(mistake):
