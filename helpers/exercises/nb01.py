@@ -1,0 +1,400 @@
+"""Exercises of notebook 01, transfer learning."""
+
+from helpers.exercises import Exercise, Quiz, progress_of
+
+# Exercise 1: read a curve
+
+
+def labels_for(curve, target):
+    from itertools import pairwise
+
+    if curve[0][1] >= target:
+        return curve[0][0]
+    for before, after in pairwise(curve):
+        if before[1] < target <= after[1]:
+            share = (target - before[1]) / (after[1] - before[1])
+            return before[0] * (after[0] / before[0]) ** share
+    return None
+
+
+def on_a_plain_axis(curve, target):
+    """Your line is straight on a plain axis of labels. On a logarithmic axis equal steps multiply: multiply the
+    labels before by `(after[0] / before[0]) ** share`.
+    """
+    from itertools import pairwise
+
+    if curve[0][1] >= target:
+        return curve[0][0]
+    for before, after in pairwise(curve):
+        if before[1] < target <= after[1]:
+            share = (target - before[1]) / (after[1] - before[1])
+            return before[0] + (after[0] - before[0]) * share
+    return None
+
+
+def next_point(curve, target):
+    """You answer the next measured point. The line reaches the target before that point: find where."""
+    for labels, accuracy in curve:
+        if accuracy >= target:
+            return labels
+    return None
+
+
+def point_before(curve, target):
+    """You answer the last measured point below the target. There the line hasn't reached it yet: go `share` of the
+    way on.
+    """
+    from itertools import pairwise
+
+    if curve[0][1] >= target:
+        return curve[0][0]
+    for before, after in pairwise(curve):
+        if before[1] < target <= after[1]:
+            return before[0]
+    return None
+
+
+def share_from_the_end(curve, target):
+    """Your share is measured from the wrong end: it must be 0 at the start of the piece and 1 at its end."""
+    from itertools import pairwise
+
+    if curve[0][1] >= target:
+        return curve[0][0]
+    for before, after in pairwise(curve):
+        if before[1] < target <= after[1]:
+            share = (after[1] - target) / (after[1] - before[1])
+            return before[0] * (after[0] / before[0]) ** share
+    return None
+
+
+def share_of_the_target(curve, target):
+    """Your share compares the target with a whole accuracy. Compare how far it lies above the point before with how
+    far the point after does.
+    """
+    from itertools import pairwise
+
+    if curve[0][1] >= target:
+        return curve[0][0]
+    for before, after in pairwise(curve):
+        if before[1] < target <= after[1]:
+            return before[0] * (after[0] / before[0]) ** (target / after[1])
+    return None
+
+
+def runs_on(curve, target):
+    """Your line runs on beyond the last point. Nothing was measured there, so the answer is None."""
+    from itertools import pairwise
+
+    if curve[0][1] >= target:
+        return curve[0][0]
+    for before, after in pairwise(curve):
+        if before[1] < target <= after[1] or after == curve[-1]:
+            share = (target - before[1]) / (after[1] - before[1])
+            return before[0] * (after[0] / before[0]) ** share
+
+
+_CURVE = [(50, 0.55), (200, 0.67), (800, 0.71), (3200, 0.79)]
+
+labels_for = Exercise(
+    labels_for,
+    title="Read a learning curve",
+    cases={
+        "70% on the curve 50: 55%, 200: 67%, 800: 71%, 3,200: 79%": (_CURVE, 0.70),
+        "61% on the same curve": (_CURVE, 0.61),
+        "77% on the same curve": (_CURVE, 0.77),
+        "67%, which is a measured point": (_CURVE, 0.67),
+        "50%, below the whole curve": (_CURVE, 0.50),
+        "90%, above the whole curve": (_CURVE, 0.90),
+        "72% on a curve that dips: 100: 60%, 200: 58%, 400: 74%": ([(100, 0.60), (200, 0.58), (400, 0.74)], 0.72),
+    },
+    mistakes=[on_a_plain_axis, next_point, point_before, share_from_the_end, share_of_the_target, runs_on],
+    hints=[
+        "First the share of the way: how far the target lies above the point before, divided by how far the point "
+        "after does. `share = (target - before[1]) / (after[1] - before[1])`.",
+        "On a logarithmic axis, going the whole way multiplies the labels by `after[0] / before[0]`. Half of the way "
+        "multiplies them by the square root of that.",
+        "The labels are `before[0] * (after[0] / before[0]) ** share`.",
+    ],
+    praise="Such a reading tells you how many labels to buy before you buy them.",
+)
+
+
+# Exercise 2: choose the learner for a budget
+
+
+def choose(learners, seconds, margin):
+    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
+    if not affordable:
+        return None
+    best = max(learner["accuracy"] for learner in affordable)
+    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
+    return min(good_enough, key=lambda learner: learner["seconds"])["name"]
+
+
+def forgets_the_budget(learners, seconds, margin):
+    """The budget is not used: your choice may take more seconds than there are. Drop the learners that don't fit
+    first.
+    """
+    best = max(learner["accuracy"] for learner in learners)
+    good_enough = [learner for learner in learners if learner["accuracy"] >= best - margin]
+    return min(good_enough, key=lambda learner: learner["seconds"])["name"]
+
+
+def always_the_best(learners, seconds, margin):
+    """You choose the most accurate learner that fits, however little it wins by. A faster one within `margin` of it
+    is preferred.
+    """
+    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
+    if not affordable:
+        return None
+    return max(affordable, key=lambda learner: learner["accuracy"])["name"]
+
+
+def always_the_fastest(learners, seconds, margin):
+    """You choose the fastest learner, however inaccurate. Keep only those within `margin` of the best that fits,
+    then take the fastest of them.
+    """
+    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
+    if not affordable:
+        return None
+    return min(affordable, key=lambda learner: learner["seconds"])["name"]
+
+
+def best_of_all(learners, seconds, margin):
+    """You measure the margin from the best of *all* learners, even one that doesn't fit into the budget. Take the
+    best of those that fit.
+    """
+    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
+    best = max(learner["accuracy"] for learner in learners)
+    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
+    return min(good_enough, key=lambda learner: learner["seconds"])["name"] if good_enough else None
+
+
+def exactly_affordable_left_out(learners, seconds, margin):
+    """A learner that takes exactly the seconds there are fits too: compare with `<=`."""
+    affordable = [learner for learner in learners if learner["seconds"] < seconds]
+    if not affordable:
+        return None
+    best = max(learner["accuracy"] for learner in affordable)
+    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
+    return min(good_enough, key=lambda learner: learner["seconds"])["name"]
+
+
+def learners_instead_of_name(learners, seconds, margin):
+    """You return the whole learner. Return its name: `learner["name"]`."""
+    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
+    if not affordable:
+        return None
+    best = max(learner["accuracy"] for learner in affordable)
+    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
+    return min(good_enough, key=lambda learner: learner["seconds"])
+
+
+def _learners():
+    figures = {
+        "random weights": (0.61, 90),
+        "fine-tuned": (0.79, 95),
+        "frozen features": (0.72, 8),
+        "word counts": (0.70, 0.1),
+    }
+    return [{"name": name, "accuracy": a, "seconds": s} for name, (a, s) in figures.items()]
+
+
+def _budgets():
+    return {
+        "the four learners, 100 seconds, margin 0.01": (_learners(), 100, 0.01),
+        "the four learners, 100 seconds, margin 0.075": (_learners(), 100, 0.075),
+        "the four learners, 10 seconds, margin 0.01": (_learners(), 10, 0.01),
+        "the four learners, 10 seconds, margin 0.03": (_learners(), 10, 0.03),
+        "the four learners, exactly 95 seconds, margin 0.01": (_learners(), 95, 0.01),
+        "the four learners, no time at all": (_learners(), 0, 0.03),
+    }
+
+
+choose = Exercise(
+    choose,
+    title="Choose the learner for a budget",
+    cases=_budgets,
+    mistakes=[
+        forgets_the_budget,
+        always_the_best,
+        always_the_fastest,
+        best_of_all,
+        exactly_affordable_left_out,
+        learners_instead_of_name,
+    ],
+    hints=[
+        'A list with a condition: `[learner for learner in learners if learner["seconds"] <= …]`.',
+        'You need the best accuracy of the affordable ones: `max(learner["accuracy"] for learner in affordable)`.',
+        "`good_enough` holds the affordable learners whose accuracy is at least that best accuracy minus `margin`.",
+    ],
+    praise="With a margin of the size of the noise, this is how the decision table of section 9 was made.",
+)
+
+
+# Exercise 3: freeze the lowest layers
+
+
+def freeze_lowest(model, k):
+    frozen = [model.bert.embeddings, *model.bert.encoder.layer[:k]] if k > 0 else []
+    for part in frozen:
+        part.requires_grad_(False)
+
+
+def leaves_embeddings(model, k):
+    """The embeddings still train. They lie below the lowest layer, so freeze them too."""
+    for part in model.bert.encoder.layer[:k]:
+        part.requires_grad_(False)
+
+
+def freezes_the_top(model, k):
+    """You freeze the highest layers. The lowest ones come first in the list: `layer[:k]`."""
+    frozen = [model.bert.embeddings, *model.bert.encoder.layer[len(model.bert.encoder.layer) - k :]] if k > 0 else []
+    for part in frozen:
+        part.requires_grad_(False)
+
+
+def one_layer_only(model, k):
+    """You freeze a single layer, `layer[k]` or its neighbour. Freeze all the lowest `k`: `layer[:k]`."""
+    frozen = [model.bert.embeddings, model.bert.encoder.layer[k - 1]] if k > 0 else []
+    for part in frozen:
+        part.requires_grad_(False)
+
+
+def one_too_many(model, k):
+    """You freeze one layer too many. `layer[:k]` holds layers 0 to k - 1, which are `k` layers."""
+    frozen = [model.bert.embeddings, *model.bert.encoder.layer[: k + 1]] if k > 0 else []
+    for part in frozen:
+        part.requires_grad_(False)
+
+
+def embeddings_always(model, k):
+    """With `k = 0` the embeddings should train, but you freeze them. Freeze them only when `k` is more than 0."""
+    for part in [model.bert.embeddings, *model.bert.encoder.layer[:k]]:
+        part.requires_grad_(False)
+
+
+def all_but_the_head(model, k):
+    """Everything but the head is frozen, whatever `k` is. Only the embeddings and the lowest `k` layers should be."""
+    model.bert.requires_grad_(False)
+
+
+def eval_mode(model, k):
+    """`eval()` switches dropout off, but the weights still train. Freezing is `requires_grad_(False)`."""
+    for part in [model.bert.embeddings, *model.bert.encoder.layer[:k]]:
+        part.eval()
+
+
+def _what_trains(answer, k):
+    """Freeze a tiny BERT with 4 layers; return for each part whether all, some or none of its weights train, and
+    its mode.
+    """
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(
+        BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16)
+    ).train()
+    answer(model, k)
+    parts = {"embeddings": model.bert.embeddings}
+    parts |= {f"layer {number}": layer for number, layer in enumerate(model.bert.encoder.layer, start=1)}
+    parts |= {"pooler": model.bert.pooler, "head": model.classifier}
+    words = {frozenset([True]): "trains", frozenset([False]): "frozen"}
+    return {
+        name: words.get(frozenset(weight.requires_grad for weight in part.parameters()), "partly frozen")
+        + ("" if part.training else ", in eval mode")
+        for name, part in parts.items()
+    }
+
+
+freeze_lowest = Exercise(
+    freeze_lowest,
+    title="Freeze the lowest layers",
+    cases={"k = 2, of 4 layers": (2,), "k = 0": (0,), "k = 1": (1,), "k = 4": (4,)},
+    run=_what_trains,
+    mistakes=[
+        leaves_embeddings,
+        freezes_the_top,
+        one_layer_only,
+        one_too_many,
+        embeddings_always,
+        all_but_the_head,
+        eval_mode,
+    ],
+    hints=[
+        "`model.bert.encoder.layer[:k]` holds the lowest `k` layers.",
+        "Put the embeddings in front of them: `[model.bert.embeddings, *model.bert.encoder.layer[:k]]`.",
+        "With `k = 0` the list must be empty: `[…] if k > 0 else []`.",
+    ],
+    praise="`load_classifier(frozen_layers=k)` in `helpers/models.py` does the same; notebook 04 uses it.",
+)
+
+
+quiz_1 = Quiz(
+    "You load a model for classification, and the report calls `classifier.weight` newly initialized. What do you do?",
+    options={
+        "a": "Load it again: the file is damaged",
+        "b": "Train it on labelled texts before using its answers",
+        "c": "Use it: the rest of the model is pretrained, so the answers will be good enough",
+    },
+    right="b",
+    why={
+        "a": "The file is fine. It never held a head for your classes, so there was nothing to load for it.",
+        "b": "Right. The head is random, so its answers are guesses until it has been trained.",
+        "c": "Everything goes through the head. Random weights there make the answers guesses, however good the "
+        "rest is.",
+    },
+)
+
+quiz_2 = Quiz(
+    "What is the difference between frozen features and fine-tuning?",
+    options={
+        "a": "With frozen features the network's weights stay as they are; fine-tuning moves them",
+        "b": "Frozen features need no labels",
+        "c": "Fine-tuning trains the head, and frozen features train the layers below it",
+    },
+    right="a",
+    why={
+        "a": "Right. Only the small learner on top of the features is trained.",
+        "b": "The network needs none any more, but the logistic regression on top learns from labels.",
+        "c": "Fine-tuning trains everything, head and layers. With frozen features no layer is trained.",
+    },
+)
+
+quiz_3 = Quiz(
+    "Your support desk has 30,000 long letters with labels, and each new one must be sorted in a millisecond on an old "
+    "server. What do you try first?",
+    options={
+        "a": "Fine-tuning BERT-base, since it's the most accurate",
+        "b": "Training a BERT from random weights, since there are so many labels",
+        "c": "Word counts",
+    },
+    right="c",
+    why={
+        "a": "Perhaps it is, but one letter would take many milliseconds on such a server, and you'd have nothing "
+        "to compare it with.",
+        "b": "30,000 is little for a network that has to learn the language first, and it would be as slow as the "
+        "pretrained one.",
+        "c": "Right: long texts, many labels and no time for an answer are where they are strong. And you need "
+        "them as baseline.",
+    },
+)
+
+quiz_4 = Quiz(
+    "A random forest with `warm_start=True` is fitted on old data, then on new data with more trees. What"
+    " happens to the old trees?",
+    options={
+        "a": "They stay exactly as they are; only the added trees have seen the new data",
+        "b": "They adjust their thresholds a little to the new data",
+        "c": "They are dropped and fitted again on the new data",
+    },
+    right="a",
+    why={
+        "a": "Right: the forest grows, but nothing that it had learned is adjusted.",
+        "b": "That would be fine-tuning. A threshold has no gradient to follow, so it stays where it is.",
+        "c": "That happens without `warm_start`, and to a single tree always.",
+    },
+)
+
+progress = progress_of(__name__)
