@@ -28,7 +28,7 @@ class Track:
     learning_rate: float = 1e-4
 
     # Notebook 02: the pass of the model that shows what padding costs in seconds.
-    nb02_timed_reviews: int = 32
+    nb02_timed_reviews: int = 48
     nb02_timed_tokens: int = 512
 
     # Notebook 01: four learners on the Rotten Tomatoes sentences, then two of them on whole IMDb reviews.
@@ -49,12 +49,11 @@ class Track:
     # Notebook 04: one long training, then many small ones that are compared (Rotten Tomatoes sentences).
     nb04_tokens: int = 22  # longer sentences are left out, so that many trainings fit into minutes
     nb04_train: int = 200
-    nb04_validation: int = 300
+    nb04_validation: int = 250
     nb04_epochs: int = 8
-    nb04_rate: float = 1e-4
-    nb04_few: int = 160  # training sentences of each small training
+    nb04_rate: float = 2e-4
+    nb04_few: int = 160  # training sentences of each of the small trainings
     nb04_few_epochs: int = 4
-    nb04_few_validation: int = 200
     nb04_more: int = 480  # training sentences of the setting "more labels"
     nb04_frozen: int = 4  # layers, in the setting "frozen layers"
     nb04_seeds: tuple = (0, 1, 2)
@@ -97,7 +96,6 @@ GPU = Track(
     nb04_rate=5e-5,
     nb04_few=200,
     nb04_few_epochs=6,
-    nb04_few_validation=1_000,
     nb04_more=600,
     nb04_frozen=8,
     nb04_seeds=(0, 1, 2, 3, 4),
@@ -131,7 +129,6 @@ QUICK = Track(
     nb04_epochs=3,
     nb04_few=16,
     nb04_few_epochs=2,
-    nb04_few_validation=16,
     nb04_more=32,
     nb04_seeds=(0, 1),
     nb05_other_domain=24,
