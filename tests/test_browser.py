@@ -1,0 +1,397 @@
+"""The learner's first hour in a real browser: JupyterLab as `start.py --no-browser` serves it, driven by Playwright.
+
+The course is copied to a temporary folder and served from there with a fresh HOME, so that the notebooks are as
+untrusted as after cloning, and nothing here is written to. Without Chromium the tests are skipped.
+"""
+
+import html
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from helpers.exercises import nb03
+from helpers.exercises.engine import told
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+COURSE = ["start.py", "requirements.txt", "pyproject.toml", "helpers", "notebooks", "course_tools"]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SWITCHES = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync""".split()
+NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+REMOTE = ("http", "https", "ws", "wss")  # other requests, data: and blob:, go nowhere
+LOOPBACK = ("127.0.0.1", "localhost")
+RUN_SECONDS = 280  # a notebook on the quick track takes less than 40 on an idle machine
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (on Debian: apt install chromium)"),
+    pytest.mark.skipif(
+        not Path(sys.prefix, "course-setup.json").exists(),
+        reason="JupyterLab is started with start.py, which did not make this Python's environment",
+    ),
+    pytest.mark.timeout(RUN_SECONDS + 60),
+]
+
+
+# --------------------------------------------------------------------------------------------- server and browser
+
+
+class Lab:
+    """A running JupyterLab: its folder, its address, and the address that it printed for the learner."""
+
+    def __init__(self, folder, port, printed, blocked):
+        self.folder, self.printed = folder, printed
+        self.blocked = blocked  # a file that is there when a kernel tried to reach the network
+        self.address, self.token = f"http://127.0.0.1:{port}", re.search(r"token=(\w+)", printed)[1]
+
+    def ask(self, path, method="GET"):
+        """Send a request to the server's API and return its answer."""
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.address + path, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab on a copy of the course."""
+    folder, home = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("home")
+    for name in COURSE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "HOME": str(home),
+        "COURSE_VENV": sys.prefix,
+        "COURSE_TRACK": "quick",
+        "COURSE_OUTPUT": str(home / "outputs"),
+        "COURSE_BLOCKED_LOG": str(
+            home / "blocked.txt"
+        ),  # written by no_network.py, which conftest.py gives each kernel
+        "OMP_WAIT_POLICY": "passive",  # waiting threads leave the processor to the browser
+    }
+    log = home / "start.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, str(folder / "start.py"), "--no-browser", "--port", str(port)],
+            env={**{name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}, **settings},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Lab(folder, port, address_printed(server, log), home / "blocked.txt")
+    finally:
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def address_printed(server, log):
+    """Wait until JupyterLab answers, and return the address that it printed."""
+    for _ in range(240):
+        found = re.search(r"http://127\.0\.0\.1:\S+token=\w+", log.read_text())
+        if found:
+            try:
+                urllib.request.urlopen(found[0], timeout=30).close()
+                return found[0]
+            except urllib.error.URLError:
+                pass
+        if server.poll() is not None:
+            break
+        time.sleep(0.5)
+    pytest.fail(f"start.py --no-browser serves no JupyterLab. It said:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*SWITCHES, NO_NETWORK])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def window(lab, browser):
+    """A new window, and a function to be called after each test in it: nothing was asked of another computer, and
+    the browser's console holds no error.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+
+    def check():
+        far = [url for url in asked if urlsplit(url).scheme in REMOTE and urlsplit(url).hostname not in LOOPBACK]
+        assert asked and not far, f"JupyterLab asked other computers: {far}"
+        assert not errors, f"the browser's console shows errors: {errors}"
+        assert not lab.blocked.exists(), f"a notebook tried to reach {lab.blocked.read_text(encoding='utf-8')}"
+
+    try:
+        yield page, check
+    finally:
+        context.close()
+        for kernel in lab.ask("/api/kernels"):
+            lab.ask(f"/api/kernels/{kernel['id']}", "DELETE")
+
+
+@pytest.fixture
+def page(lab, browser):
+    with window(lab, browser) as (page, check):
+        yield page
+        check()
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS)
+def shared(request, lab, browser):
+    with window(lab, browser) as (page, check):
+        open_notebook(page, lab, request.param)
+        yield page, request.param, check
+
+
+@pytest.fixture
+def opened(shared):
+    """Each notebook in its own window, as it is in the repository; with its name. The tests of one notebook share it,
+    in the order in which they stand here: first the fresh clone, at last the notebook that was run.
+    """
+    page, name, check = shared
+    yield page, name
+    check()
+
+
+def open_notebook(page, lab, name):
+    """Open a notebook as it is in the repository, and wait until JupyterLab has drawn it and its kernel is ready."""
+    shutil.copy(ROOT / "notebooks" / name, lab.folder / "notebooks" / name)
+    page.goto(f"{lab.address}/lab/tree/notebooks/{name}?reset&token={lab.token}")
+    wait_for_notebook(page, len(read(name)["cells"]))
+
+
+def wait_for_notebook(page, cells):
+    page.wait_for_function(f"document.querySelectorAll('.jp-Notebook .jp-Cell').length == {cells}")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
+def read(name):
+    return json.loads((ROOT / "notebooks" / name).read_text(encoding="utf-8"))
+
+
+def exercises_of(name):
+    """The names of a notebook's exercises and quiz questions, in order."""
+    sources = ["".join(cell["source"]) for cell in read(name)["cells"]]
+    return [found[1] for source in sources if (found := re.match(r"# exercise: (\w+)", source))]
+
+
+# ------------------------------------------------------------------------------------------- what the page shows
+
+PICTURES = """[...document.querySelectorAll('.jp-Notebook .jp-OutputArea img')].map(picture => ({
+    alt: picture.alt,
+    drawn: picture.complete && picture.naturalWidth > 0,
+    fits: picture.width <= picture.closest('.jp-OutputArea-output').clientWidth,
+}))"""
+OUTPUTS = """[...document.querySelectorAll('.jp-Notebook .jp-OutputArea-output')].map(output => ({
+    kind: output.dataset.mimeType || '',
+    text: output.textContent,
+}))"""
+PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.textContent)"
+ACTIVE_CELL = """(cell => [
+    Number(cell.dataset.windowedListIndex),
+    [...cell.querySelectorAll('.jp-InputArea .cm-line')].map(line => line.textContent).join('\\n'),
+])(document.querySelector('.jp-Notebook .jp-Cell.jp-mod-active'))"""
+HEADINGS = """[...document.querySelectorAll('.jp-Notebook :is(h1, h2, h3, h4, h5, h6)')].map(
+    heading => [Number(heading.tagName[1]), heading.textContent.replace('¶', '').trim()])"""
+LISTED = (
+    "[...document.querySelectorAll('.jp-TableOfContents .jp-tocItem-content')].map(item => item.textContent.trim())"
+)
+
+
+def check_pictures(page, number):
+    """The page shows this many pictures, each drawn, not wider than its place, and with words instead of it."""
+    pictures = page.evaluate(PICTURES)
+    assert len(pictures) == number
+    for picture in pictures:
+        assert len(picture["alt"]) >= 20, f"alt text that says little: {picture['alt']!r}"
+        assert picture["drawn"] and picture["fits"], picture
+
+
+def test_the_printed_address_opens_the_first_notebook(page, lab):
+    page.goto(lab.printed)
+    wait_for_notebook(page, len(read(NOTEBOOKS[0])["cells"]))
+    title = "".join(read(NOTEBOOKS[0])["cells"][0]["source"]).splitlines()[0].lstrip("# ")
+    assert page.locator(".jp-Notebook h1").first.text_content().startswith(title)
+    assert page.locator(".jp-Dialog").count() == 0, "JupyterLab asks a question before anything can be read"
+
+
+def test_a_fresh_clone_shows_its_outputs_untrusted(opened, lab):
+    page, name = opened
+    cells = lab.ask(f"/api/contents/notebooks/{name}")["content"]["cells"]
+    assert not any(cell["metadata"].get("trusted") for cell in cells), "this test means an untrusted notebook"
+    outputs = [output for cell in read(name)["cells"] for output in cell.get("outputs", [])]
+    rich = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    assert any("<img" in text for text in rich), "the notebook was committed without the outputs of a run"
+    check_pictures(page, sum("<img" in text for text in rich))
+    shown = without_spaces("".join(output["text"] for output in page.evaluate(OUTPUTS)))
+    for output in outputs:
+        assert without_spaces(text_of(output)) in shown
+
+
+def text_of(output):
+    """The text that an output of a notebook file shows to a reader."""
+    if output["output_type"] == "stream":
+        return "".join(output["text"])
+    if "text/html" in output["data"]:
+        return html.unescape(re.sub("<[^>]*>", "", "".join(output["data"]["text/html"])))
+    return "".join(output["data"]["text/plain"])
+
+
+def without_spaces(text):
+    return re.sub(r"\s", "", text)
+
+
+def test_the_arrow_key_reaches_every_exercise(opened):
+    page, name = opened
+    reached = []
+    for place in range(len(read(name)["cells"])):
+        active, source = page.evaluate(ACTIVE_CELL)
+        assert active == place, "the arrow key is caught somewhere"
+        reached += re.findall(r"^# exercise: (\w+)", source)
+        page.keyboard.press("ArrowDown")
+    assert reached and reached == exercises_of(name)
+
+
+def test_headings_make_an_outline(opened):
+    page, _ = opened
+    headings = page.evaluate(HEADINGS)
+    levels = [level for level, _ in headings]
+    assert levels[0] == 1 and levels.count(1) == 1, headings
+    for i in range(1, len(levels)):
+        assert levels[i] <= levels[i - 1] + 1, f"a level is skipped before {headings[i]}"
+    page.locator(".lm-TabBar-tab[data-id='table-of-contents']").click()
+    page.wait_for_function(f"{LISTED}.length >= {len(headings)}")
+    assert page.evaluate(LISTED) == [text for _, text in headings]
+
+
+# --------------------------------------------------------------------------------------------- what a learner does
+
+
+def run_all_cells(page):
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function(f"{PROMPTS}.includes('[*]:')")
+    page.wait_for_function(f"!{PROMPTS}.includes('[*]:')", timeout=RUN_SECONDS * 1000, polling=500)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+
+
+def test_all_cells_run_in_the_browser(opened, tmp_path):
+    page, name = opened
+    run_all_cells(page)
+    outputs = page.evaluate(OUTPUTS)
+    errors = [output["text"] for output in outputs if re.search("error|stderr", output["kind"])]
+    assert not errors, "\n".join(errors)
+    code_cells = sum(cell["cell_type"] == "code" for cell in read(name)["cells"])
+    assert page.evaluate(PROMPTS) == [f"[{number}]:" for number in range(1, code_cells + 1)]
+    assert "Track: quick" in outputs[0]["text"], "these are the committed outputs, not those of this run"
+    bars = [bar for output in outputs for bar in re.findall(r"(\d+)%\|", output["text"])]
+    assert set(bars) <= {"100"}, f"a progress bar stays unfinished: {bars}"
+    unnamed = [output["text"] for output in outputs if re.search(r"^<[\w.]+ (object|size)|at 0x", output["text"])]
+    assert not unnamed, f"outputs that say nothing to a learner: {unnamed}"
+    check_pictures(page, max(1, page.locator(".jp-Notebook .jp-OutputArea img").count()))
+    table = page.locator(".jp-OutputArea-output table", has_text=re.compile("of .* correct in this session"))
+    assert table.locator("tbody tr").count() == len(exercises_of(name))
+    page.locator(".jp-OutputArea img").last.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "executed.png")
+
+
+def test_an_exercise_answers_to_the_keyboard_alone(page, lab, tmp_path):
+    """Wrong answer, hint, right answer, with keys only; of the other cells only those are run that it needs."""
+    name = next(name for name in NOTEBOOKS if name.startswith("03"))
+    open_notebook(page, lab, name)
+    sources = ["".join(cell["source"]) for cell in read(name)["cells"]]
+    setup = next(i for i, source in enumerate(sources) if "from helpers.track import" in source)
+    first = next(i for i, source in enumerate(sources) if source.startswith("# exercise: "))
+    place = next(i for i, source in enumerate(sources) if source.startswith("# exercise: cosine_rate"))
+    cell = cell_at(page, place)
+
+    go(page, 0, setup)
+    run_cell(page, setup)
+    go(page, setup + 1, first)
+    run_cell(page, first)  # imports the exercises
+    go(page, first + 1, place)
+
+    source = type_over(page, sources[place], "# exercise: cosine_rate", "# exercise: cosine_rate\nimport math\n")
+    source = type_over(page, source, "____", "step / total_steps")
+    run_cell(page, place)
+    assert cell.locator(".jp-OutputArea-output").inner_text().startswith("✗ Not yet")
+    assert told(nb03.counts_from_the_start).replace("`", "") in cell.inner_text()
+
+    go(page, place + 1, place)
+    source = type_over(page, source, "check(cosine_rate)", "hint()")
+    run_cell(page, place)
+    hint = f"Hint 1 of {len(nb03.cosine_rate.hints)}. {nb03.cosine_rate.hints[0]}"
+    assert hint.replace("`", "") in cell.inner_text()
+    page.screenshot(path=tmp_path / "hint.png")
+
+    go(page, place + 1, place)
+    source = type_over(page, source, "hint()", "check(cosine_rate)")
+    type_over(page, source, "step / total_steps", "(step - warmup_steps) / (total_steps - warmup_steps)")
+    run_cell(page, place)
+    assert cell.locator(".jp-OutputArea-output").inner_text().startswith("✓ Correct")
+    assert nb03.cosine_rate.praise.replace("`", "") in cell.inner_text()
+
+
+def go(page, start, end):
+    """Move from one cell to another with the arrow keys."""
+    for _ in range(abs(end - start)):
+        page.keyboard.press("ArrowDown" if end > start else "ArrowUp")
+
+
+def type_over(page, source, old, new):
+    """In the active cell, whose source is known, put the cursor on `old`, and type `new`. Returns the new source."""
+    before = source[: source.index(old)]
+    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Home")
+    for _ in before.splitlines(keepends=True)[: before.count("\n")]:
+        page.keyboard.press("ArrowDown")
+    for _ in before.rpartition("\n")[2]:
+        page.keyboard.press("ArrowRight")
+    for _ in old:
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.type(new)
+    page.keyboard.press("Escape")
+    return source.replace(old, new, 1)
+
+
+def run_cell(page, place):
+    """Run the active cell with Shift+Enter, and wait until it is done."""
+    prompt = cell_at(page, place).locator(".jp-InputPrompt")
+    before = prompt.text_content()
+    page.keyboard.press("Shift+Enter")
+    playwright.expect(prompt).to_have_text(re.compile(r"^\[\d+\]:$"), timeout=120_000)
+    assert prompt.text_content() != before
+
+
+def cell_at(page, place):
+    return page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{place}']")
