@@ -115,6 +115,7 @@ labels_for = Exercise(
         "multiplies them by the square root of that.",
         "The labels are `before[0] * (after[0] / before[0]) ** share`.",
     ],
+    tolerance=0.005,  # an answer rounded to whole labels is right
     praise="Such a reading tells you how many labels to buy before you buy them.",
 )
 
