@@ -263,6 +263,7 @@ def _tutorial(
     shuffle=True,
     pad_to=None,
     eval_mode=True,
+    train_mode=True,
     choose_on="validation",
     test_size=None,
 ):
@@ -288,8 +289,9 @@ def _tutorial(
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     best = -1
-    for _epoch in range(2):
-        model.train()
+    for epoch in range(2):
+        if train_mode or epoch == 0:
+            model.train()
         reviews = len(splits["train"]["text"])
         for inputs, labels in batches(splits["train"], torch.randperm(reviews).tolist() if shuffle else range(reviews)):
             torch.nn.functional.cross_entropy(model(**inputs).logits, labels).backward()
@@ -337,6 +339,13 @@ def no_eval_mode(model, splits, tokenizer):
     return _tutorial(model, splits, tokenizer, eval_mode=False)
 
 
+def stays_in_eval_mode(model, splits, tokenizer):
+    """After the first measurement the model stays in eval mode, so the rest of the training runs without dropout. Call
+    `model.train()` at the start of each epoch.
+    """
+    return _tutorial(model, splits, tokenizer, train_mode=False)
+
+
 def chooses_on_test(model, splits, tokenizer):
     """The test reviews are looked at while training, to choose the best epoch. Choose on the validation reviews; touch
     the test reviews once, at the end.
@@ -354,6 +363,7 @@ def one_sentence(model, splits, tokenizer):
 def _watch(answer):
     """Run the answer on a tiny BERT, watch what it does, and return the first fault found, or None."""
     import random
+    from itertools import pairwise
 
     import torch
 
@@ -373,16 +383,14 @@ def _watch(answer):
         owner |= {tuple(tokenizer(text)["input_ids"]): (name, row) for row, text in enumerate(texts)}
     longest = max(len(ids) for ids in owner)
 
-    model, passes, weights, furthest = _tiny_bert(), [], [None], [0.0]
+    model, passes, weights, gradients = _tiny_bert(), [], [], []
 
     def spy(module, args, kwargs):
         ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
         rows = [owner.get(tuple(i for i in row if i != tokenizer.pad_token_id)) for row in ids.tolist()]
         passes.append((module.training, ids.shape[1], rows))
-        now = module.classifier.weight.detach().clone()
-        if module.training and weights[0] is not None:
-            furthest[0] = max(furthest[0], (now - weights[0]).abs().max().item())
-        weights[0] = now if module.training else None  # restoring weights in between is no step
+        weights.append(module.classifier.weight.detach().clone())
+        gradients.append(torch.is_grad_enabled())
 
     model.register_forward_pre_hook(spy, with_kwargs=True)
     try:
@@ -396,13 +404,16 @@ def _watch(answer):
     if has_blank(accuracy):
         return None if not passes else "Your function returns a blank: replace every `____`."
     kinds = [{row[0] for row in rows if row} for _, _, rows in passes]
-    trained = [place for place, kind in enumerate(kinds) if kind == {"train"} and passes[place][0]]
-    if not trained:
-        return "The model never saw the training reviews in train mode. Keep the loop over `splits['train']`."
+    weights.append(model.classifier.weight.detach())
+    moved = [(after - before).abs().max().item() for before, after in pairwise(weights)]  # after each pass
+    trained = [place for place, kind in enumerate(kinds) if kind == {"train"} and gradients[place]]
+    trained = [place for place in trained if passes[place][0] or moved[place]]
+    if not any(moved[place] for place in trained):
+        return "No weight moves after a batch of training reviews. Keep the loop over `splits['train']`."
     order = [row[1] for place in trained for row in passes[place][2]]
     reviews = len(splits["train"]["text"])
     tested = [place for place, kind in enumerate(kinds) if "test" in kind]
-    if furthest[0] > 5e-4:
+    if max(moved[place] for place in trained) > 5e-4:
         return rate_too_high
     if order[:reviews] == list(range(reviews)) or order[:reviews] == order[reviews : 2 * reviews]:
         return sorted_labels
@@ -410,6 +421,8 @@ def _watch(answer):
         return everything_padded
     if any(training and kind & {"validation", "test"} for (training, _, _), kind in zip(passes, kinds, strict=True)):
         return no_eval_mode
+    if not all(passes[place][0] for place in trained):
+        return stays_in_eval_mode
     if any(place < trained[-1] for place in tested):
         return chooses_on_test
     if len({row for place in tested for row in passes[place][2]}) < len(splits["test"]["text"]):
@@ -435,6 +448,7 @@ fine_tune = Exercise(
         sorted_labels,
         everything_padded,
         no_eval_mode,
+        stays_in_eval_mode,
         chooses_on_test,
         one_sentence,
     ],
