@@ -177,6 +177,16 @@ def test_an_error_in_the_middle_of_a_step(tmp_path, uninterrupted, passes, stop)
     assert fingerprint(*train_tiny(tmp_path)) == uninterrupted
 
 
+def test_gradients_of_a_broken_step_are_not_added_to_the_next(tmp_path, uninterrupted):
+    model = tiny_bert()
+    hook = model.bert.encoder.layer[0].output.dense.weight.register_hook(lambda gradient: raise_interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(tmp_path, model=model)
+    hook.remove()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert fingerprint(*train_tiny(tmp_path, model=model)) == uninterrupted
+
+
 @pytest.mark.parametrize("stop", [stop_button, raise_interrupt])
 def test_the_stop_button_acts_at_once_in_validation(tmp_path, capsys, uninterrupted, stop):
     model = tiny_bert()
@@ -537,9 +547,14 @@ def test_an_error_of_the_file_system(tmp_path, monkeypatch, uninterrupted, save_
     def broken(*_, **__):
         raise OSError(28, "No space left on device")
 
-    result, warned = train_with_trouble(
-        tmp_path, lambda: monkeypatch.setattr(owner, name, broken), lambda: monkeypatch.setattr(owner, name, usual)
-    )
+    leftovers = []
+
+    def mend():
+        leftovers.extend(tmp_path.glob("unfinished*"))
+        monkeypatch.setattr(owner, name, usual)
+
+    result, warned = train_with_trouble(tmp_path, lambda: monkeypatch.setattr(owner, name, broken), mend)
+    assert not leftovers  # they would take room
     assert result == uninterrupted
     assert len(warned) == 1 and "No space left on device" in warned[0] and "saves again" in warned[0]
     assert len(list_checkpoints(tmp_path)) == 3 == len(list(tmp_path.iterdir()))
