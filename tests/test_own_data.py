@@ -272,6 +272,7 @@ def test_sentences_for_jsonl(tmp_path, content, row, words):
         ({"text": [["a"], ["b"]], "label": [0, 1]}, "the text"),
         ({"text": ["a", "b"], "label": [[0], [1]]}, "the label '[0]'"),
         ({"words": ["a", "b"], "label": [0, 1]}, "['words', 'label']"),
+        ({"text": pyarrow.array([b"a", b"\xff\xfe"]).cast("string", safe=False), "label": [0, 1]}, "not valid Parquet"),
     ],
 )
 def test_sentences_for_parquet(tmp_path, table, words):
