@@ -70,8 +70,8 @@ def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed
     training rows from its back. Then each split is shuffled, since packaged reviews are sorted by label.
     """
     total = len(reviews)
-    n_validation = total // 10 if n_validation is None else n_validation
-    n_test = total // 10 if n_test is None else n_test
+    n_validation = max(1, total // 10) if n_validation is None else n_validation
+    n_test = max(1, total // 10) if n_test is None else n_test
     n_train = total - n_validation - n_test if n_train is None else n_train
     sizes = {"test": n_test, "validation": n_validation, "train": n_train}
     for name, size in sizes.items():

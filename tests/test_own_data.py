@@ -323,6 +323,13 @@ def test_every_split_holds_every_class(sizes, seed):
         assert set(split["label"]) == set(range(len(sizes)))
 
 
+def test_a_handful_of_reviews_fills_every_split_or_is_refused(tmp_path):
+    data = load_reviews(write(tmp_path / "six.csv", ENOUGH))
+    assert {name: len(split) for name, split in data.items()} == {"train": 4, "validation": 1, "test": 1}
+    with pytest.raises(ValueError, match="five.csv, row 5: the class 'good' has fewer than 3 different texts"):
+        load_reviews(write(tmp_path / "five.csv", ENOUGH[:-1]))
+
+
 MEMORY = """
 import resource, sys
 import datasets, pandas, pyarrow.parquet
