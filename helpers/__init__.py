@@ -10,6 +10,9 @@ Each module is built by hand in a notebook first and imported afterwards:
     metrics    scores with their uncertainty                       (notebook 05)
     plots      pictures with alt text, and the closing table
     exercises  answers that are checked at once
+
+Three more keep the careful parts out of a beginner's way: own_data reads people's own files, and resuming and
+checkpoints let a stopped training go on.
 """
 
 import warnings

@@ -41,7 +41,8 @@ class History:
 class EarlyStopping:
     """Stop when validation loss has not fallen by more than `min_delta` for `patience` epochs in a row.
 
-    It keeps a copy of the best weights, so that `restore` can bring them back. Built by hand in notebook 04.
+    It keeps a copy of the best weights, so that `restore` can bring them back. Make a new one for each training.
+    Built by hand in notebook 04.
     """
 
     def __init__(self, patience=1, min_delta=0.0):
