@@ -322,7 +322,7 @@ def _padded_tokens(lengths, batches):
 
 
 def _check_batches(answer):
-    """Any batches will do that waste as little as sorted ones: which of two equal reviews comes first is no matter."""
+    """Any batches will do that waste no more than sorted ones, shortest first or longest first."""
     for lengths, batch_size in _CASES:
         batches = [[int(place) for place in batch] for batch in answer(list(lengths), batch_size)]
         places = sorted(place for batch in batches for place in batch)
@@ -337,15 +337,18 @@ def _check_batches(answer):
         if len(batches) > -(-len(lengths) // batch_size):
             return one_each
         tokens = _padded_tokens(lengths, batches)
-        in_order = sorted(range(len(lengths)), key=lambda place: lengths[place])
-        best = min(_padded_tokens(lengths, _cut(order, batch_size)) for order in (in_order, in_order[::-1]))
-        ascending = _padded_tokens(lengths, _cut(in_order, batch_size))
-        if batches == _cut(list(range(len(lengths))), batch_size) and tokens > ascending:
+        given = list(range(len(lengths)))
+        ascending = sorted(given, key=lambda place: lengths[place])
+        orders = [_cut(order, batch_size) for order in (ascending, ascending[::-1])]  # longest first is as good an idea
+        possible, enough = sorted(_padded_tokens(lengths, order) for order in orders)
+        as_given = _padded_tokens(lengths, _cut(given, batch_size))
+        if tokens > enough and batches == _cut(given, batch_size):
             return as_they_come
-        if tokens > ascending:
+        if tokens > max(enough, as_given):
+            return pairs_short_with_long
+        if tokens > enough:
             detail = f"For the lengths {lengths} in batches of {batch_size} your batches take {tokens} tokens, padding"
-            unpadded = _padded_tokens(lengths, _cut(list(range(len(lengths))), batch_size))
-            return pairs_short_with_long if tokens > unpadded else f"{detail} included. {best} are possible."
+            return f"{detail} included. {possible} are possible."
     return None
 
 
