@@ -126,7 +126,7 @@ class Exercise:
         """Judge the answer. Never raises, whatever the answer is."""
         blank, _, _ = run_limited(lambda: has_blank(answer), self._time_limit)
         if blank:
-            result = Result(NOT_ATTEMPTED, "Put your answer in the place of every `____` in this cell, then run it again.")
+            result = Result(NOT_ATTEMPTED, "Replace every `____` in this cell with your answer, then run it again.")
         else:
             result = self._judge(answer)
         self.state = result.state
