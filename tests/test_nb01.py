@@ -1,0 +1,40 @@
+"""What notebook 01 says about the model and about freezing."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
+
+from helpers.exercises import nb01
+from helpers.models import freeze, packaged_model
+
+
+def test_only_the_head_is_newly_initialized():
+    _, report = AutoModelForSequenceClassification.from_pretrained(
+        packaged_model(), num_labels=2, local_files_only=True, output_loading_info=True
+    )
+    assert set(report["missing_keys"]) == {"classifier.weight", "classifier.bias"}
+    assert not report["unexpected_keys"] and not report["mismatched_keys"]
+
+
+def test_the_models_makers_list_no_set_of_reviews_with_their_sentiment():
+    names = [source["name"].lower() for source in json.loads((packaged_model() / "data_config.json").read_text())]
+    assert len(names) == 290
+    for word in ("imdb", "rotten", "sst", "sentiment", "movie_review", "yelp", "amazon_review"):
+        assert not [name for name in names if word in name], word
+
+
+@pytest.mark.parametrize("k", range(5))
+def test_exercise_3_freezes_what_load_classifier_freezes(k):
+    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16)
+    torch.manual_seed(0)
+    by_hand, by_helper = BertForSequenceClassification(config), BertForSequenceClassification(config)
+    nb01.freeze_lowest.answer(by_hand, k)
+    freeze(by_helper, k)
+    frozen = [
+        [name for name, weight in model.named_parameters() if not weight.requires_grad]
+        for model in (by_hand, by_helper)
+    ]
+    assert frozen[0] == frozen[1]
+    assert bool(frozen[0]) == (k > 0)
