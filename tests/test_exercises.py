@@ -833,7 +833,11 @@ def test_the_rest_of_a_notebook_uses_no_answer(path):
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("variant", ["blank", "solved"])
+@pytest.mark.parametrize(
+    "variant",
+    # Blank is how they are committed: nbval runs that on the laptop track, so here it would only cost minutes.
+    [pytest.param("blank", marks=pytest.mark.slow), "solved"],
+)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_to_its_end_whether_blank_or_solved(path, variant, monkeypatch):
     monkeypatch.setenv("COURSE_TRACK", "quick")

@@ -64,6 +64,15 @@ def test_the_outputs_were_made_by_the_code_that_stands_there(notebook):
     )
 
 
+def test_exercises_are_committed_blank_and_say_so(notebook):
+    """With the outputs current (above) and nbval, this proves that a notebook runs to its end with nothing answered."""
+    cells = [cell for cell in code_cells(notebook) if "exercise" in cell.metadata.get("tags", [])]
+    assert len(cells) >= 3 + 4  # code exercises and quiz questions
+    for cell in cells:
+        said = "\n".join(texts(output) for output in cell.outputs)
+        assert "Not attempted yet" in said, cell.source.splitlines()[0]
+
+
 def test_every_picture_has_a_text_that_states_its_finding(notebook):
     for number, output in outputs(notebook):
         bare = [kind for kind in output.get("data", {}) if kind.startswith("image/")]
