@@ -42,9 +42,10 @@ class Track:
     nb01_imdb_labels: int = 1000
 
     # Notebook 03: the sanity checks and the comparison of the two loops.
-    nb03_small: int = 480
+    nb03_small: int = 640
     nb03_small_tokens: int = 64
     nb03_memorise_epochs: int = 20
+    nb03_check_rate: float = 2e-4
 
     # Notebook 04: one long training, then many small ones that are compared (Rotten Tomatoes sentences).
     nb04_tokens: int = 22  # longer sentences are left out, so that many trainings fit into minutes
