@@ -50,9 +50,9 @@ class Track:
     # Notebook 04: one long training, then many small ones that are compared (Rotten Tomatoes sentences).
     nb04_tokens: int = 22  # longer sentences are left out, so that many trainings fit into minutes
     nb04_train: int = 200
-    nb04_validation: int = 250
+    nb04_validation: int = 200
     nb04_epochs: int = 8
-    nb04_rate: float = 2e-4
+    nb04_rate: float = 1.5e-4
     nb04_few: int = 160  # training sentences of each of the small trainings
     nb04_few_epochs: int = 4
     nb04_more: int = 480  # training sentences of the setting "more labels"
