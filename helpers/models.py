@@ -52,7 +52,7 @@ def load_classifier(checkpoint=None, *, num_labels=2, pretrained=True, dropout=N
     frozen_layers  how many of the lowest layers don't train; from 1 on the embeddings don't train either
 
     Dropout on the attention weights is always 0: with it torch can't use its fast path for attention on a CPU, and
-    one training step takes about a fifth longer (notebook 03 measures that).
+    a training step takes longer (notebook 03 measures by how much).
     """
     place = _where(checkpoint)
     config = AutoConfig.from_pretrained(**place, num_labels=num_labels)
