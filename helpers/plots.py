@@ -7,6 +7,7 @@ import numbers
 import re
 
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgb
 
 # Okabe and Ito's colours, safe for colour-blind eyes. Every line also has its own marker or line style.
 BLUE, ORANGE, GREEN, PINK, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676", "#000000"
@@ -52,8 +53,12 @@ def show(figure, alt):
 
 
 def label_line(axes, x, y, text, colour, *, dy=0):
-    """Write `text` beside the point (x, y), dy points higher: a direct label instead of a legend."""
-    axes.annotate(text, (x, y), xytext=(8, dy), textcoords="offset points", color=colour, va="center")
+    """Write `text` beside the point (x, y), dy points higher: a direct label instead of a legend.
+
+    It is darker than the line that it names, because thin letters in PINK or GREEN are hard to read on white.
+    """
+    darker = [0.7 * part for part in to_rgb(colour)]
+    axes.annotate(text, (x, y), xytext=(8, dy), textcoords="offset points", color=darker, va="center")
 
 
 def history(record):
@@ -100,7 +105,7 @@ def _table(rows, columns):
     """Return a table for `display`, as HTML and as plain text. Numbers stand on the right of their column."""
     rows = [[_readable(value) for value in row] for row in rows]
     sides = [
-        "right" if all(re.match(r"[-+]?\d", text) for text in column[1:]) else "left"
+        "right" if all(re.match(r"[-+]?\d|–$", text) for text in column[1:]) else "left"
         for column in zip(columns, *rows, strict=True)
     ]
 

@@ -6,6 +6,7 @@ import re
 import IPython.display
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_rgb
 
 from helpers import plots
 from helpers.training import History
@@ -28,7 +29,7 @@ def test_a_picture_carries_its_alt_text_and_is_a_png(shown):
     plots.show(figure, 'A line that says "1 < 2".')
     html = shown[0]["text/html"]
     assert 'alt="A line that says &quot;1 &lt; 2&quot;."' in html
-    assert "says \"1 < 2\"." in shown[0]["text/plain"]
+    assert 'says "1 < 2".' in shown[0]["text/plain"]
     picture = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
     assert picture.startswith(b"\x89PNG")
     assert not plt.fignum_exists(figure.number)  # closed, or the notebook would show it again
@@ -50,9 +51,7 @@ def test_table_escapes_what_it_shows(shown):
 
 
 def test_in_a_table_numbers_stand_on_the_right_and_text_on_the_left(shown):
-    plots.table(
-        [["first loss", 0.5, "12%", "2 or more"], ["gain", -0.5, "+3%", "few"]], columns=["what", "a", "b", "c"]
-    )
+    plots.table([["first loss", 0.5, "–", "2 or more"], ["gain", -0.5, "+3%", "few"]], columns=["what", "a", "b", "c"])
     sides = re.findall('<td style="text-align: (\\w+)">', shown[0]["text/html"])
     assert sides == ["left", "right", "right", "left"] * 2
 
@@ -65,3 +64,16 @@ def test_a_history_draws_itself_and_says_which_epoch_was_best(shown):
 def test_a_history_without_validation_draws_itself(shown):
     History(train_loss=[0.7, 0.3]).plot()
     assert "from 0.70 to 0.30" in shown[0]["text/html"]
+
+
+@pytest.mark.parametrize("colour", [plots.BLUE, plots.ORANGE, plots.GREEN, plots.PINK, plots.GREY, plots.BLACK])
+def test_labels_have_the_contrast_that_text_on_white_needs(colour):
+    """At least 4.5, the limit of the Web Content Accessibility Guidelines for text of ordinary size."""
+    figure, axes = plt.subplots()
+    plots.label_line(axes, 0, 0, "a label", colour)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in to_rgb(axes.texts[0].get_color())
+    )
+    plt.close(figure)
+    assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5
