@@ -107,7 +107,7 @@ def test_the_first_cell_has_a_title_and_a_question(notebook):
 
 def test_the_rhythm_is_kept(notebook):
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    for wanted in ("able to", "minutes", "redict", "<details", "## Exercises", "## Quiz", "## Recap"):
+    for wanted in ("able to", "minutes", "redict", "<details", "## Exercise", "## Quiz", "## Recap"):
         assert wanted in prose, f"{wanted!r} stands in no text cell"
     code = "\n".join(cell.source for cell in code_cells(notebook))
     checks = set(re.findall(r"\bex\.(\w+)\.check\(", code))
