@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ def is_cell(item):
 
 def pytest_configure(config):
     """Give the notebooks' kernels an IPython folder of their own, whose startup file blocks the network."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C, tests send it
     config.course_folder = tempfile.mkdtemp(prefix="course-tests-")
     startup = Path(config.course_folder) / "profile_default" / "startup"
     startup.mkdir(parents=True)
