@@ -388,12 +388,18 @@ def type_over(page, source, old, new):
 
 
 def run_cell(page, place):
-    """Run the active cell with Shift+Enter, and wait until it is done."""
-    prompt = cell_at(page, place).locator(".jp-InputPrompt")
-    before = prompt.text_content()
+    """Run the active cell with Shift+Enter, and wait until its number or its outputs are new ones."""
+    cell = cell_at(page, place)
+
+    def state():
+        return cell.locator(".jp-InputPrompt").text_content(), cell.locator(".jp-OutputArea-output").all_inner_texts()
+
+    committed = state()
     page.keyboard.press("Shift+Enter")
-    playwright.expect(prompt).to_have_text(re.compile(r"^\[\d+\]:$"), timeout=120_000)
-    assert prompt.text_content() != before
+    deadline = time.monotonic() + 120
+    while (now := state()) == committed or not re.match(r"^\[\d+\]:$", now[0]):
+        assert time.monotonic() < deadline, f"cell {place} did not run: {now}"
+        page.wait_for_timeout(200)
 
 
 def cell_at(page, place):
