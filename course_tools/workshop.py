@@ -59,7 +59,7 @@ TIMETABLES = {
         (TALK, "What to read at home; `survey-after.md`", 10),
     ],
     "one day": [
-        "09:00",
+        "09:30",
         (TALK, "Welcome, and the five questions of `learners.md`", 15, "01"),
         (TEACH, "01", LIVE["01"]),
         (TASKS, "01", ("choose", "freeze_lowest")),
@@ -217,8 +217,8 @@ def timetable(name):
 def what_is_done(block):
     kind, what, *rest = block
     if kind in (TALK, BREAK):
-        started = ", ".join(f"{number} ({computing_minutes(number):.1f} minutes)" for number in rest[1:])
-        return f"{what}. Before it, everybody runs all cells of {started}" if started else what
+        started = " and ".join(f"{number} ({computing_minutes(number):.1f} minutes)" for number in rest[1:])
+        return f"{what}. Meanwhile compute: {started}" if started else what
     if kind == TASKS:
         names = ["the quiz" if name == "quiz" else f"`{name}`" for name in rest[0]]
         return f"Exercises of {what}: {', '.join(names)}"
@@ -328,12 +328,13 @@ h2 {{ font-size: 1.9em; line-height: 1.2; margin: 0 0 0.5em; color: #00507d; }}
 p, li {{ font-size: 1.6em; margin: 0 0 0.5em; max-width: 48em; }}
 ul, ol {{ margin: 0; padding-left: 2em; }}
 ol.options {{ list-style: lower-alpha; }}
+.predict p {{ margin: 0; }}
 .predict {{ border-left: 0.3em solid #d55e00; padding: 0.2em 0 0.2em 0.8em; margin-top: 0.8em; }}
 .small {{ font-size: 1em; color: #555; }}
 code {{ font-family: "DejaVu Sans Mono", Consolas, Menlo, monospace; font-size: 0.9em; background: #f0f0f0;
   padding: 0 0.2em; }}
-figure {{ margin: 0; min-height: 0; display: flex; flex-direction: column; align-items: center; }}
-figure img {{ min-height: 0; max-width: 100%; object-fit: contain; flex: 0 1 auto; }}
+figure {{ margin: 0; min-height: 0; flex: 1; display: flex; flex-direction: column; align-items: center; }}
+figure img {{ min-height: 0; width: 100%; object-fit: contain; flex: 1; }}
 figcaption {{ font-size: 1.25em; margin-top: 0.6em; text-align: center; max-width: 60em; }}
 #place {{ position: fixed; right: 2vw; bottom: 2vh; color: #555; font-size: 0.9em; }}
 @media print {{
