@@ -317,7 +317,11 @@ def fill_tables():
     sys.path.insert(0, str(ROOT))
     from course_tools import workshop
 
-    for page, text in workshop.filled().items():
+    try:
+        pages = workshop.filled()
+    except ValueError as problem:
+        sys.exit(f"The pages in workshop/ stay as they are. {problem}")
+    for page, text in pages.items():
         write(page, text)
 
 

@@ -111,8 +111,7 @@ def minutes_of(block):
     if kind in (TALK, BREAK):
         return rest[0]
     if kind == TEACH:
-        sections = sections_of(what)
-        minutes = TALKING * sum(sections[section][1] for section in rest[0])
+        minutes = TALKING * sum(section_of(what, section)[1] for section in rest[0])
     else:
         minutes = sum(task.minutes for name, task in tasks(what).items() if name in rest[0] or name[:4] in rest[0])
     return 5 * math.ceil(minutes / 5)
@@ -166,9 +165,21 @@ def sections_of(number):
     return {section: (headings[section], reading * words / whole) for section, words in length.items()}
 
 
+def section_of(number, section):
+    """(heading, minutes) of one section. ValueError where a notebook has none of that number."""
+    sections = sections_of(number)
+    if section not in sections:
+        raise ValueError(f"Notebook {number} has no section {section}, which workshop/ speaks of.")
+    return sections[section]
+
+
 def reading_minutes(notebook):
     """The minutes that a notebook itself gives for reading and trying."""
-    return int(re.search(r"about (\d+) minutes\s+to\s+read\s+and\s+try", notebook.cells[1].source)[1])
+    stated = re.search(r"about (\d+) minutes\s+to\s+read\s+and\s+try", notebook.cells[1].source)
+    if not stated:
+        title, _ = tools.title_and_question(notebook)
+        raise ValueError(f"{title}: its second cell must say 'about N minutes to read and try'.")
+    return int(stated[1])
 
 
 def computing_minutes(number):
@@ -279,10 +290,8 @@ def with_links(text):
 
     def link(match):
         number, section = match[1], int(match[2])
-        path, sections = notebook_path(number), sections_of(number)
-        if section not in sections:
-            raise ValueError(f"Notebook {number} has no section {section}, to which {match[0]!r} points.")
-        return f"[{number}, section {section}](../notebooks/{path.name}#{anchor(sections[section][0])})"
+        heading, _ = section_of(number, section)
+        return f"[{number}, section {section}](../notebooks/{notebook_path(number).name}#{anchor(heading)})"
 
     return re.sub(r"\[(\d\d), section (\d+)\]\([^)]*\)", link, text)
 

@@ -389,7 +389,19 @@ def test_keys_turn_the_pages_and_the_address_remembers_the_place(decks, browser)
         assert page.evaluate(NOW) == [2]
 
 
-def test_printing_gives_one_slide_a_page(decks, browser):
-    with opened(browser, decks / f"{NOTEBOOKS[0].stem}.html") as (page, _):
-        pages = page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n") or page.pdf().count(b"/Type/Page")
+OFF_THE_PAPER = """() => slides.flatMap(slide => {
+    const paper = slide.getBoundingClientRect();
+    return [...slide.querySelectorAll("*")].filter(element => {
+        const box = element.getBoundingClientRect();
+        return box.top < paper.top || box.bottom > paper.bottom || box.right > paper.right;
+    }).map(element => element.textContent.slice(0, 40));
+})"""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_printing_gives_one_slide_a_page(path, decks, browser):
+    with opened(browser, decks / f"{path.stem}.html", 1122, 631) as (page, _):  # the paper, 297 by 167 mm, in pixels
+        pages = len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True)))
         assert pages == page.evaluate("slides.length")
+        page.emulate_media(media="print")
+        assert page.evaluate(OFF_THE_PAPER) == []
