@@ -18,7 +18,7 @@ from urllib.parse import quote
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from nbconvert.filters.markdown_mistune import markdown2html_mistune  # noqa: E402
+from nbconvert.filters import markdown2html  # noqa: E402
 
 from course_tools import notebooks as tools  # noqa: E402
 from helpers.exercises.engine import Exercise, Quiz, tasks_of, told  # noqa: E402
@@ -414,7 +414,7 @@ def deck(path):
     return slides
 
 
-SOURCE = "The pictures are those of one run on a laptop. Yours will differ a little."
+SOURCE = "The pictures and their figures are those of one run on a laptop. Yours may differ."
 
 
 def slides_page(path):
@@ -429,7 +429,7 @@ def slides_page(path):
 
 def rendered(markdown):
     """Markdown as HTML. Links keep their words only: a slide has nothing to follow."""
-    return markdown2html_mistune(re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", markdown)).strip()
+    return markdown2html(re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", markdown)).strip()
 
 
 def inline(markdown):
