@@ -295,9 +295,9 @@ def picture_table():
 TABLES = {"minutes": minutes_table, "picture": picture_table}
 
 
-def with_tables(text):
-    """Return the README's text with every generated table made anew."""
-    for name, table in TABLES.items():
+def with_tables(text, tables=TABLES):
+    """Return the text of a page, the README's say, with every generated table made anew."""
+    for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end of table -->"
         pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
         if pattern.search(text):
@@ -308,12 +308,21 @@ def with_tables(text):
 
 
 def fill_tables():
-    """Write the README's generated tables from results/, and its picture from the notebook that makes it."""
+    """Write the README's generated tables and its picture, and those of the pages in workshop/."""
     picture = readme_picture()
     if picture:
         PICTURE.parent.mkdir(exist_ok=True)
         PICTURE.write_bytes(picture[1])
     write(README, with_tables(README.read_text(encoding="utf-8")))
+    sys.path.insert(0, str(ROOT))
+    from course_tools import workshop
+
+    try:
+        pages = workshop.filled()
+    except ValueError as problem:
+        sys.exit(f"The pages in workshop/ stay as they are. {problem}")
+    for page, text in pages.items():
+        write(page, text)
 
 
 # --------------------------------------------------------------------------------------------------------- files
