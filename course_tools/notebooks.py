@@ -30,6 +30,10 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from course_tools import speed  # noqa: E402
+
 README = ROOT / "README.md"
 MINUTES = ROOT / "results" / "notebook_minutes.json"
 PICTURE = ROOT / "results" / "picture.png"
@@ -147,7 +151,6 @@ def print_summary(summary, track):
 
 def track_name():
     """Return the name of the track that the notebooks will run on; a wrong COURSE_TRACK ends in its own sentence."""
-    sys.path.insert(0, str(ROOT))
     from helpers.track import current_track
 
     try:
@@ -292,7 +295,7 @@ def picture_table():
     return f"![{picture[0]}]({PICTURE.relative_to(ROOT).as_posix()})" if picture else ""
 
 
-TABLES = {"minutes": minutes_table, "picture": picture_table}
+TABLES = {"minutes": minutes_table, "picture": picture_table, "speed": speed.table, "growth": speed.growth}
 
 
 def with_tables(text, tables=TABLES):
@@ -314,8 +317,7 @@ def fill_tables():
         PICTURE.parent.mkdir(exist_ok=True)
         PICTURE.write_bytes(picture[1])
     write(README, with_tables(README.read_text(encoding="utf-8")))
-    sys.path.insert(0, str(ROOT))
-    from course_tools import workshop
+    from course_tools import workshop  # which imports this module
 
     try:
         pages = workshop.filled()

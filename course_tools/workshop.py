@@ -30,7 +30,7 @@ from helpers.exercises.solve import solved  # noqa: E402
 LIVE = {
     "01": (1, 2, 4, 5, 6, 9, 11),
     "02": (1, 4, 6, 7, 10, 12, 13),
-    "03": (1, 3, 4, 5, 8, 9, 10),
+    "03": (1, 3, 4, 5, 9, 10, 11),
     "04": (2, 3, 4, 5, 6, 8, 9),
     "05": (2, 3, 4, 5, 6, 7, 8, 10, 11),
 }
@@ -49,7 +49,7 @@ TIMETABLES = {
         (TASKS, "01", ("choose", "quiz")),
         (TEACH, "02", (1, 6, 12)),
         (BREAK, "Break", 15, "03"),
-        (TEACH, "03", (3, 4, 5, 8, 9, 10)),
+        (TEACH, "03", (3, 4, 5, 9, 10, 11)),
         (TASKS, "03", ("training_step",)),
         (TEACH, "04", (2, 3, 4)),
         (TASKS, "04", ("best_epoch",)),
@@ -68,7 +68,7 @@ TIMETABLES = {
         (TASKS, "02", ("pad_left", "make_batches")),
         (TEACH, "03", (1, 3, 4, 5)),
         (BREAK, "Lunch", 60, "03"),
-        (TEACH, "03", (8, 9, 10)),
+        (TEACH, "03", (9, 10, 11)),
         (TASKS, "03", ("training_step", "fine_tune")),
         (BREAK, "Break", 15, "04"),
         (TEACH, "04", LIVE["04"]),
