@@ -1,0 +1,90 @@
+"""The benchmarks run, count rightly, and README's tables say what they measured. No time is asserted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import growth, training_speed
+from course_tools import speed
+from helpers.models import load_classifier
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_kind_of_loop_trains_in_turns_and_is_measured(tmp_path):
+    out = tmp_path / "speed.json"
+    contenders = ["article", "trainer-tuned", "course"]
+    command = [sys.executable, ROOT / "benchmarks" / "training_speed.py", "--contenders", *contenders, "--seeds", "2"]
+    command += ["--reviews", "16", "--held-out", "8", "--tokens", "12", "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split()[:3] for line in done.stdout.splitlines() if line.startswith("seed")]
+    assert lines == [["seed", "0", name] for name in contenders] + [
+        ["seed", "1", name] for name in ("trainer-tuned", "course", "article")
+    ]
+    results = json.loads(out.read_text())
+    assert results["settings"] == {"reviews": 16, "held_out": 8, "tokens": 12, "epochs": 1, "learning_rate": 1e-4}
+    for name in contenders:
+        for training in results["trainings"][name]:
+            assert training["reviews_per_second"] == pytest.approx(16 / training["seconds"])
+            assert training["peak_megabytes"] > 100 and 0 <= training["accuracy"] <= 1
+            assert 0 < training["fraction_of_ceiling_32_bits"] < 10
+    assert speed.speed_of_device(results).count("\n| ") == 4  # the line below the header, and a row for each
+
+
+def test_the_operations_are_those_of_the_network_without_padding():
+    """Counted by hand: 2 for each weight and token forward, twice as many backward; attention with the square."""
+    config = load_classifier().config
+    width, layers, middle = config.hidden_size, config.num_hidden_layers, config.intermediate_size
+
+    def by_hand(tokens):
+        in_layers = 6 * tokens * layers * (4 * width * width + 2 * width * middle)
+        attention = 6 * layers * 2 * tokens * tokens * width
+        return in_layers + attention + 6 * (width * width + 2 * width)  # pooler and head see one token
+
+    assert training_speed.useful_operations([30]) == pytest.approx(by_hand(30), rel=1e-2)
+    together = training_speed.useful_operations([30, 200])
+    assert together == pytest.approx(by_hand(30) + by_hand(200), rel=1e-2)  # padded it would be twice that of 200
+
+
+def test_growth_is_measured_at_every_size(tmp_path, monkeypatch):
+    out = tmp_path / "growth.json"
+    growth.main(out, reviews=(4, 8), tokens=(8, 16), turns=2)
+    sizes = json.loads(out.read_text())["sizes"]
+    assert [(size["grows"], size["reviews"], size["tokens"]) for size in sizes] == [
+        ("reviews", 4, 128),
+        ("reviews", 8, 128),
+        ("tokens", 64, 8),
+        ("tokens", 64, 16),
+    ]
+    assert all(len(size["all"]) == 2 and size["seconds"] > 0 for size in sizes)
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    said = speed.growth()
+    assert "- Training time against the number of reviews (each with 128 tokens; 4 reviews = 1): 4: 1.00, 8: " in said
+
+
+def test_the_table_says_medians_ranges_and_ratios():
+    def trained(reviews_per_second, accuracy, memory):
+        return {
+            "reviews_per_second": reviews_per_second,
+            "seconds_per_epoch": 600 / reviews_per_second,
+            "peak_megabytes": memory,
+            "accuracy": accuracy,
+            "fraction_of_ceiling_32_bits": 0.5,
+            "fraction_of_ceiling_16_bits": 0.25,
+        }
+
+    results = {
+        "machine": "a machine",
+        "settings": {"reviews": 600, "held_out": 1000, "tokens": 256, "epochs": 1, "learning_rate": 0.0001},
+        "trainings": {
+            "article": [trained(4, 0.70, 2000), trained(5, 0.74, 2100), trained(9, 0.75, 1900)],
+            "course": [trained(15, 0.78, 900), trained(20, 0.76, 1000), trained(16, 0.77, 950)],
+        },
+    }
+    article, course = speed.speed_of_device(results).splitlines()[2:4]
+    assert article == "| article | 5.0 (4.0 to 9.0) | 3.20 | 120 | 2,100 | 73.0% (70.0% to 75.0%) | 0.50 (0.25) |"
+    assert course == "| course | 16.0 (15.0 to 20.0) | 1.00 | 38 | 1,000 | 77.0% (76.0% to 78.0%) | 0.50 (0.25) |"
