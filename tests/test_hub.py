@@ -3,10 +3,10 @@
 The server is one of this computer. It holds a tiny BERT and a tiny IMDb under the names that the Hub uses.
 """
 
-import contextlib
 import hashlib
 import http.server
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -277,14 +277,11 @@ def test_the_wait_is_short_of_ten_minutes():
 
 def test_an_interrupted_download_decides_nothing(server, tmp_path):
     server.trouble = [trickle]
-    fetching, main = threading.Event(), threading.main_thread().ident
+    main = threading.main_thread().ident
 
     def interrupt():
         while not server.asked:
             time.sleep(0.01)
-        fetching.set()
-        import signal
-
         signal.raise_signal(signal.SIGINT) if os.name == "nt" else signal.pthread_kill(main, signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
@@ -313,7 +310,6 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     assert width(load_classifier()) == PACKAGED
     assert "the disk is full" in capsys.readouterr().out
     assert not kept_files(tmp_path)
-    monkeypatch.undo()
 
 
 def test_a_cache_that_is_no_folder_is_named(tmp_path, capsys):
@@ -404,7 +400,7 @@ def test_a_model_of_another_source_is_not_taken_for_notebook_03s(server, tmp_pat
         (data.IMDB_ON_THE_HUB, "imdb_from_the_hub"),
     ):
         new_process()
-        with monkeypatch.context() as patch, contextlib.suppress(KeyError):
+        with monkeypatch.context() as patch:
             patch.setitem(trouble_with, "revision", "another")
             server.trouble = [status(404)]
             assert ON_A_CPU.sentiment_recipe == {**recipe, key: False}
