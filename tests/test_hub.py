@@ -359,6 +359,7 @@ def test_a_killed_download_is_neither_used_nor_left_for_good(server, tmp_path):
     assert not left.exists()
 
 
+@pytest.mark.timeout(240)  # it imports everything anew
 def test_with_sockets_blocked_the_packaged_parts_take_over(tmp_path):
     code = """
 import no_network
