@@ -11,8 +11,8 @@ Each module is built by hand in a notebook first and imported afterwards:
     plots      pictures with alt text, and the closing table
     exercises  answers that are checked at once
 
-Three more keep the careful parts out of a beginner's way: own_data reads people's own files, and resuming and
-checkpoints let a stopped training go on.
+Four more keep the careful parts out of a beginner's way: own_data reads people's own files, hub fetches files for the
+gpu track, and resuming and checkpoints let a stopped training go on.
 """
 
 import warnings

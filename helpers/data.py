@@ -6,11 +6,20 @@ import importlib.util
 import re
 from pathlib import Path
 
+from helpers import hub
 from helpers.track import current_track
 
 CLASS_NAMES = ["negative", "positive"]
 DATA_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
-IMDB_ON_THE_HUB = {"path": "stanfordnlp/imdb", "revision": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"}
+IMDB_ON_THE_HUB = {
+    "repository": "stanfordnlp/imdb",
+    "revision": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
+    "checksums": {  # first the training reviews, then the official test reviews
+        "plain_text/train-00000-of-00001.parquet": "db47d16b5c297cc0dd625e519c81319c24c9149e70e8496de5475f6fa928342c",
+        "plain_text/test-00000-of-00001.parquet": "b52e26e2f872d282ffac460bf9770b25ac6f102cda0e6ca7158df98c94e8b3da",
+    },
+    "kind": "dataset",
+}
 
 
 def load_reviews(source="imdb", *, n_train=None, n_validation=None, n_test=None, seed=0, text="text", label="label"):
@@ -29,7 +38,7 @@ def load_reviews(source="imdb", *, n_train=None, n_validation=None, n_test=None,
     """
     official_test = None
     if source == "imdb" and current_track().use_hub:
-        reviews, official_test = _imdb_from_the_hub()
+        reviews, official_test = imdb_from_the_hub() or (None, None)
     if source in ("imdb", "rotten_tomatoes"):
         if official_test is None:
             reviews = _packaged_reviews(source)
@@ -131,16 +140,23 @@ def _packaged_reviews(source):
     return table.assign(text=table["text"].map(clean))[["text", "label"]].reset_index(drop=True)
 
 
-def _imdb_from_the_hub():
-    """Return (train reviews, official test reviews) as DataFrames, or (None, None) where the Hub can't be reached."""
-    import datasets
+@functools.cache
+def imdb_from_the_hub():
+    """Return (train reviews, official test reviews) as DataFrames, or None where the packaged ones take their place.
+
+    Asked once in a process, so that all its splits come from the same reviews.
+    """
+    import pandas
 
     try:
-        hub = datasets.load_dataset(**IMDB_ON_THE_HUB)
-    except Exception as problem:  # no network, too many requests, a broken download: all have the same cure
-        print(f"The Hub can't be reached ({type(problem).__name__}): using the packaged 25,000 IMDb reviews instead.")
-        return None, None
-    tables = [hub[name].to_pandas() for name in ("train", "test")]
+        folder = hub.fetch(**IMDB_ON_THE_HUB)
+    except hub.HubProblem as problem:
+        print(
+            f"stanfordnlp/imdb can't be had from the Hub ({problem}): the packaged 25,000 IMDb reviews take its place "
+            "until you restart the kernel."
+        )
+        return None
+    tables = [pandas.read_parquet(folder / name) for name in IMDB_ON_THE_HUB["checksums"]]
     return tuple(table.assign(text=table["text"].map(clean)) for table in tables)
 
 

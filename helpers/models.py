@@ -1,5 +1,6 @@
 """The tokenizer and the pretrained BERT. Notebook 01 looks inside them, notebook 02 takes the tokenizer apart."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -10,13 +11,21 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from helpers import hub
 from helpers.data import check_sha256
 from helpers.track import current_track
 
 MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BERT_ON_THE_HUB = {
-    "pretrained_model_name_or_path": "google-bert/bert-base-uncased",
+    "repository": "google-bert/bert-base-uncased",
     "revision": "86b5e0934494bd15c9632b12f734a8a67f723594",
+    "checksums": {
+        "config.json": "7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
+        "tokenizer_config.json": "a025160ef0431f1a392f6f050c1310f4c5d9fb6f275932dbccba73c4d214bf10",
+        "tokenizer.json": "ce64fce797c24f68df90b40a3f74f579b336a493db14bd583fd520ea0d8c9a98",
+        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        "model.safetensors": "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",  # 440,449,768 bytes
+    },
 }
 
 # Notebook 01 explains the library's report on newly initialized weights once; from then on it would be noise.
@@ -141,22 +150,21 @@ def _where(checkpoint):
                 f"No saved model is in {checkpoint}: its config.json is missing. Check the folder's name."
             )
         return {"pretrained_model_name_or_path": str(checkpoint), "local_files_only": True}
-    if current_track().use_hub and _hub_has_bert():
-        return BERT_ON_THE_HUB
-    return {"pretrained_model_name_or_path": str(packaged_model()), "local_files_only": True}
+    folder = (bert_from_the_hub() if current_track().use_hub else None) or packaged_model()
+    return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
 
 
-def _hub_has_bert():
-    """Download bert-base-uncased once, or say plainly that the packaged model takes its place."""
-    from huggingface_hub import snapshot_download
+@functools.cache
+def bert_from_the_hub():
+    """Return the folder of bert-base-uncased, or None where the packaged model takes its place, and say so.
 
+    Asked once in a process: what is decided then holds for every model and tokenizer until the kernel is restarted.
+    """
     try:
-        snapshot_download(
-            BERT_ON_THE_HUB["pretrained_model_name_or_path"],
-            revision=BERT_ON_THE_HUB["revision"],
-            allow_patterns=["*.json", "*.txt", "model.safetensors"],
+        return hub.fetch(**BERT_ON_THE_HUB)
+    except hub.HubProblem as problem:
+        print(
+            f"bert-base-uncased can't be had from the Hub ({problem}): the packaged 6-layer BERT takes its place "
+            "until you restart the kernel."
         )
-    except Exception as problem:  # no network, too many requests, a broken download: all have the same cure
-        print(f"The Hub can't be reached ({type(problem).__name__}): using the packaged 6-layer BERT instead.")
-        return False
-    return True
+        return None

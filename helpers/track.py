@@ -69,7 +69,13 @@ class Track:
     def sentiment_recipe(self):
         """How notebook 03 trains its model: saved beside the model, so that notebook 05 knows it again."""
         names = ("imdb_train", "imdb_validation", "imdb_test", "max_tokens", "epochs", "learning_rate")
-        return {"track": self.name, **{name: getattr(self, name) for name in names}, "seed": 0}
+        recipe = {"track": self.name, **{name: getattr(self, name) for name in names}, "seed": 0}
+        if self.use_hub:  # there it depends on the Hub which model is trained, and on which reviews
+            from helpers import data, models
+
+            recipe["bert_from_the_hub"] = models.bert_from_the_hub() is not None
+            recipe["imdb_from_the_hub"] = data.imdb_from_the_hub() is not None
+        return recipe
 
     def __str__(self):
         places = {"cpu": "the processor (no GPU)", "cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}

@@ -19,7 +19,8 @@ def test_only_the_head_is_newly_initialized():
 
 
 def test_the_models_makers_list_no_set_of_reviews_with_their_sentiment():
-    names = [source["name"].lower() for source in json.loads((packaged_model() / "data_config.json").read_text())]
+    listed = json.loads((packaged_model() / "data_config.json").read_text(encoding="utf-8"))
+    names = [source["name"].lower() for source in listed]
     assert len(names) == 290
     for word in ("imdb", "rotten", "sst", "sentiment", "movie_review", "yelp", "amazon_review"):
         assert not [name for name in names if word in name], word

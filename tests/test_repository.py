@@ -1,6 +1,7 @@
 """What must agree across files: versions, checksums, generated tables, style."""
 
 import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
@@ -9,10 +10,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+import helpers
 import start
 from course_tools import notebooks as tools
 from helpers.data import DATA_SHA256
@@ -83,6 +86,40 @@ def test_the_tests_run_on_the_pinned_versions():
     for name, specifier in PINNED.items():
         installed = Version(importlib.metadata.version(name))
         assert installed.public in specifier, f"{name} {installed}: run `python3 start.py doctor`"
+
+
+def as_yaml(*place):
+    return yaml.safe_load((ROOT.joinpath(*place)).read_text(encoding="utf-8"))
+
+
+def test_the_workflow_runs_everything_on_three_systems_and_both_ends_of_the_range():
+    workflow = as_yaml(".github", "workflows", "course.yml")
+    (job,) = workflow["jobs"].values()
+    matrix, ends = job["strategy"]["matrix"], [f"{major}.{minor}" for major, minor in (start.OLDEST, start.NEWEST)]
+    assert matrix["python"] == ends
+    assert {system.split("-")[0] for system in matrix["system"]} == {"ubuntu", "macos", "windows"}
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow[True].keys() == {"pull_request", "schedule", "workflow_dispatch"}  # YAML reads `on` as true
+    assert job["steps"][-1]["run"] == "python start.py test"
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in job["steps"] if "uses" in step)
+
+
+def test_the_dev_container_serves_jupyterlab_with_a_python_of_the_range():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert container["image"].rpartition(":")[2] in SpecifierSet(PROJECT["requires-python"])
+    command = container["postAttachCommand"].split()
+    assert command[:2] == ["python3", "start.py"]
+    assert start.read_arguments(command[2:])[0] == "lab"
+    assert container["forwardPorts"] == [start.FIRST_PORT] == [int(port) for port in container["portsAttributes"]]
+
+
+def test_the_citation_names_the_course_and_its_version():
+    citation = as_yaml("CITATION.cff")
+    assert PROJECT["description"].startswith(citation["title"] + ":")
+    assert citation["version"] == PROJECT["version"] == helpers.__version__
+    assert {"MIT", "CC-BY-4.0"} == set(PROJECT["license"].split(" AND "))
+    assert citation["license"] == "MIT" and "CC BY 4.0" in citation["abstract"]
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["authors"]
 
 
 def test_no_file_names_a_package_registry():

