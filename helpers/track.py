@@ -64,6 +64,8 @@ class Track:
     nb05_leak_train: int = 64
     nb05_leak_pool: int = 200
     nb05_leak_epochs: int = 5
+    nb05_own_reviews: int = 200  # of each of three classes, as an example of the learner's own data
+    nb05_own_tokens: int = 64
 
     @property
     def sentiment_recipe(self):
@@ -136,6 +138,8 @@ QUICK = Track(
     nb05_leak_train=16,
     nb05_leak_pool=24,
     nb05_leak_epochs=2,
+    nb05_own_reviews=30,
+    nb05_own_tokens=24,
 )
 
 
