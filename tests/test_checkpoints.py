@@ -434,7 +434,7 @@ def test_other_frozen_layers_and_other_reviews_are_another_training(copy):
 
 
 def test_pretrained_and_random_weights_are_two_trainings(tmp_path, capsys, uninterrupted):
-    """Whatever the seed: biases and LayerNorm tell them apart. Would catch a digest of shapes alone, or of no weights."""
+    """Whatever the seed: biases and LayerNorm tell them apart. Would catch a digest of shapes alone."""
     pretrained = train_tiny(epochs=1)[0]  # stands for one: its biases are no longer zero
     kept = {name: tensor.clone() for name, tensor in pretrained.state_dict().items()}
     stop_at(pretrained, 4, stop_button)
