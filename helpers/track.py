@@ -182,7 +182,8 @@ def output_folder():
 def set_seed(seed):
     """Restart every random number generator that training uses (Python, NumPy, torch) from `seed`.
 
-    On a CPU the same seed then gives the same numbers to the last bit, whatever ran before in this kernel.
+    On a CPU the same seed then gives the same numbers to the last bit, whatever ran before in this kernel. (Another
+    number of threads, set with torch.set_num_threads, adds in another order and may change the last digits.)
     """
     import numpy
     import torch
