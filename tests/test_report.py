@@ -188,7 +188,7 @@ def test_few_reviews_missing_classes_and_odd_logits_still_make_a_report(classes,
 
 
 @pytest.mark.parametrize(
-    "names", [["a|b", "$x$ or $", "two\nlines"], [f"class {n} " + "with a long name " * 3 for n in range(25)]]
+    "names", [["a|b", "$\\frac$", "two\nlines"], [f"class {n} " + "with a long name " * 3 for n in range(25)]]
 )
 def test_all_is_shown_whatever_the_names_of_the_classes(names, recwarn):
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
