@@ -160,7 +160,7 @@ def show_report(figures):
     print(f"{alone}, only {baseline} on {figures['only_baseline']:,}.")
     print(f"The difference is {100 * figures['difference']:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}.")
     better = f"the model is {'better' if figures['difference'] > 0 else 'worse'} on reviews like these"
-    print(f"McNemar's p-value {p_value:.3f}: {better if p_value < 0.05 else 'this test cannot tell them apart'}.")
+    print(f"McNemar's p-value {_p(p_value)}: {better if p_value < 0.05 else 'this test cannot tell them apart'}.")
 
     _show_reliability(figures)
     chance = figures["error_by_chance"]
@@ -182,7 +182,7 @@ def show_report(figures):
     plots.table(rows, columns=["slice", "reviews", "accuracy", "low", "high"])
     p_value = figures["slices_p_value"]
     spread = "more than chance" if p_value < 0.05 else "no more than chance can explain"
-    print(f"The lengths differ by {spread} (p-value {p_value:.3f}).")
+    print(f"The lengths differ by {spread} (p-value {_p(p_value)}).")
 
     print("\nThe errors of which the model was surest. Is it the model or the label that is wrong?\n")
     for number, (text, label, answer, sure) in enumerate(figures["worst"], start=1):
@@ -220,7 +220,7 @@ def model_card(figures, *, title, about):
 {new_line.join(by_class)}
 
 Calibration error {figures["error_before"]:.3f}; after temperature scaling {figures["error_after"]:.3f}.
-Accuracy less that of {figures["baseline"]}: {figures["difference"]:+.3f} (McNemar p = {figures["p_value"]:.3f}).
+Accuracy less that of {figures["baseline"]}: {figures["difference"]:+.3f} (McNemar's p-value: {_p(figures["p_value"])}).
 
 ## Known limits
 
@@ -299,6 +299,10 @@ def _same_share_p_value(groups):
     if len(counted) < 2 or not counted.sum(axis=0).all():
         return 1.0
     return float(scipy.stats.chi2_contingency(counted).pvalue)
+
+
+def _p(value):
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _score_rows(figures):

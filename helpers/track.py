@@ -65,7 +65,7 @@ class Track:
     nb05_leak_pool: int = 200
     nb05_leak_epochs: int = 5
     nb05_own_reviews: int = 200  # of each of three classes, as an example of the learner's own data
-    nb05_own_tokens: int = 64
+    nb05_own_tokens: int = 32
 
     @property
     def sentiment_recipe(self):

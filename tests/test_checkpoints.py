@@ -126,6 +126,31 @@ def test_killed_while_writing(runs, tmp_path, uninterrupted, call, count):
     assert len(list_checkpoints(folder)) in (2, 3)
 
 
+WRITER = """
+import sys, torch
+from helpers.checkpoints import save_checkpoint
+print("go", flush=True)
+while True:
+    save_checkpoint(sys.argv[1], {"weights": torch.zeros(20_000_000)})
+"""
+
+
+def test_what_a_killed_process_was_writing_takes_no_room(tmp_path):
+    """Killed inside of safetensors, which writes a hidden file first: it must go with the next checkpoint."""
+    command, ours = [sys.executable, "-c", WRITER, tmp_path], {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **ours})
+    process.stdout.readline()
+    try:
+        while all(name.startswith("saved-") for *_, names in os.walk(tmp_path) for name in names):
+            time.sleep(0.001)
+    finally:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+    save_checkpoint(tmp_path, {"weights": torch.zeros(1)})
+    assert [path for path in tmp_path.rglob("*") if path not in list_checkpoints(tmp_path)] == []
+
+
 # Stopped inside one process
 
 
@@ -575,7 +600,7 @@ def test_a_full_disk(tmp_path, uninterrupted, save_each_step):
         assert [len(state["history"]["step_loss"]) for state in seen] == [1, 2]  # whole, as they were
         newest = load_checkpoint(list_checkpoints(tmp_path)[-1])
         assert newest["history"]["step_loss"] == uninterrupted[1]["step_loss"]
-        assert not (tmp_path / "unfinished.safetensors").exists()
+        assert not (tmp_path / "unfinished").exists()
     finally:
         unmount(tmp_path)
 
