@@ -8,6 +8,7 @@ Each module is built by hand in a notebook first and imported afterwards:
     batches    token ids, truncation and padding                   (notebook 02)
     training   the training loop and early stopping                (notebooks 03 and 04)
     metrics    scores with their uncertainty                       (notebook 05)
+    report     the whole of notebook 05 in one call, for any number of classes
     plots      pictures with alt text, and the closing table
     exercises  answers that are checked at once
 

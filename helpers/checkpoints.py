@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -26,20 +27,23 @@ def save_checkpoint(folder, state, *, best=False):
     best   whether its validation loss is the lowest so far
     Raises OSError where there is no room or no right to write; the checkpoints that are there stay as they are.
     """
-    unfinished = Path(folder) / "unfinished.safetensors"
+    workplace = Path(folder) / "unfinished"  # safetensors leaves a hidden file where it is killed while it writes
+    unfinished = workplace / "checkpoint.safetensors"
     number = max((int(path.name.split("-")[1]) for path in list_checkpoints(folder)), default=0) + 1
     tensors = {}
     header = {"format": FORMAT, "state": json.dumps(_take_tensors_out(state, tensors, "state"))}
     try:
+        shutil.rmtree(workplace, ignore_errors=True)
+        workplace.mkdir(exist_ok=True)
         save_file(tensors, unfinished, metadata=header)
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())
         name = f"saved-{number:05}-{'best-' if best else ''}{_checksum(unfinished)}.safetensors"
         path = unfinished.rename(Path(folder) / name)
     except (OSError, SafetensorError) as problem:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()  # gives its room back
         raise OSError(str(problem)) from None
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)  # gives its room back
     paths = list_checkpoints(folder)
     for old in set(paths[:-2]) - set([path for path in paths if "-best-" in path.name][-1:]):
         with contextlib.suppress(OSError):

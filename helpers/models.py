@@ -69,7 +69,9 @@ def load_classifier(checkpoint=None, *, num_labels=2, pretrained=True, dropout=N
     if dropout is not None:
         config.hidden_dropout_prob = dropout
     if pretrained:
-        model = AutoModelForSequenceClassification.from_pretrained(**place, config=config, dtype=torch.float32)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            **place, config=config, dtype=torch.float32, use_safetensors=True
+        )
     else:
         model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     use_quick_dropout(model)

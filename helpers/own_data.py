@@ -7,6 +7,7 @@ right, or one sentence that names the file, the row and the cure. Nothing is lef
 import codecs
 import csv
 import json
+import numbers
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -170,7 +171,7 @@ def _class_name(path, row, label):
     if label is None or label != label:
         return None
     name = unicodedata.normalize("NFC", str(label)).strip()
-    if not isinstance(label, (str, int, float)) or LONE_SURROGATE.search(name):
+    if not isinstance(label, (str, numbers.Number)) or LONE_SURROGATE.search(name):
         raise _problem(path, row, f"the label {_short(label)} is no word or number", f"mend it, {OTHER_COLUMN}")
     return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", name) or None  # pandas writes 1 as 1.0 where the column has empty cells
 
@@ -184,7 +185,7 @@ def _check_classes(path, class_names, size, first_row):
             what = f"the label {_short(name)} is almost {_short(twin)} (row {first_row[twin]})"
             raise _problem(path, first_row[name], what, "write both the same way")
     if len(class_names) < 2:
-        what = f"all labels are {_short(class_names[0])}" if class_names else "no row has both a text and a label"
+        what = f"all labels are {_short(class_names[0])}" if size else "no row has both a text and a label"
         raise _problem(path, "1 to the last", what, f"add what is missing, {OTHER_COLUMN}")
     rarest = min(class_names, key=lambda name: size[name])
     if size[rarest] < FEWEST_OF_A_CLASS:

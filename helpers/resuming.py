@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy
@@ -20,6 +21,9 @@ import torch
 from helpers.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 
 SAVE_EVERY_SECONDS = 180  # and at the end of each epoch
+MAY_DIFFER = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")  # between two sittings, in a config
+RANDOM_WEIGHTS = "random weights at the start"
+_BEGAN_WITH = weakref.WeakKeyDictionary()  # {model: {folder: digests of the weights with which it began there}}
 
 
 class ResumableRun:
@@ -116,8 +120,12 @@ class ResumableRun:
         for path in reversed(list_checkpoints(self.folder)):
             try:
                 state = load_checkpoint(path)
-                others = [name for name, value in self.training.items() if state["training"].get(name) != value]
-                if others:
+                then = state["training"]  # what only one of two versions of transformers knows can't be compared
+                others = [name for name, value in self.training.items() if then.get(name, value) != value]
+                if others == [RANDOM_WEIGHTS]:
+                    print("The model began with other random weights now; the checkpoint's take their place.")
+                    self.training[RANDOM_WEIGHTS] = then[RANDOM_WEIGHTS]
+                elif others:
                     raise ValueError(f"it is of a training with another {', '.join(others)}")
             except ValueError as problem:
                 print(f"{path.name} is refused: {problem}. An older one is used, if there is one.")
@@ -161,10 +169,28 @@ def _describe(model, train_loader, validation_loader, early_stopping, checkpoint
         order = getattr(loader, "batch_sampler", None)
         settings[name] = order and _digest([(order.batch_size, order.shuffle, order.seed), *loader.dataset])
     for name, value in model.config.to_dict().items():
-        if name not in ("transformers_version", "_name_or_path"):  # may differ between two sittings
+        if name not in MAY_DIFFER:
             settings[f"{name} of the model"] = value
     settings["frozen layers"] = _digest((name, p.shape, p.requires_grad) for name, p in model.named_parameters())
+    settings |= _starting_weights(model, checkpoint_dir)
     return json.loads(json.dumps(settings, default=str))
+
+
+def _starting_weights(model, folder):
+    """Return digests of the weights with which `model` began to train into `folder`: {what: digest}.
+
+    What has one axis (biases, LayerNorm) is alike in all new networks and layers, so it tells pretrained weights apart
+    whatever the seed. A model that was stopped has moved on from where it began: its digests are remembered.
+    """
+    began = _BEGAN_WITH.setdefault(model, {})
+    place = str(Path(folder).resolve())
+    if place not in began or not list_checkpoints(folder):
+        pretrained, drawn = hashlib.sha256(), hashlib.sha256()
+        for parameter in model.parameters():
+            weights = parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+            (pretrained if parameter.ndim < 2 else drawn).update(weights)
+        began[place] = {"pretrained weights": pretrained.hexdigest(), RANDOM_WEIGHTS: drawn.hexdigest()}
+    return began[place]
 
 
 def _random_states(device):

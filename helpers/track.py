@@ -64,6 +64,8 @@ class Track:
     nb05_leak_train: int = 64
     nb05_leak_pool: int = 200
     nb05_leak_epochs: int = 5
+    nb05_own_reviews: int = 200  # of each of three classes, as an example of the learner's own data
+    nb05_own_tokens: int = 32
 
     @property
     def sentiment_recipe(self):
@@ -142,6 +144,8 @@ QUICK = Track(
     nb05_leak_train=16,
     nb05_leak_pool=24,
     nb05_leak_epochs=2,
+    nb05_own_reviews=30,
+    nb05_own_tokens=24,
 )
 
 
@@ -184,7 +188,8 @@ def output_folder():
 def set_seed(seed):
     """Restart every random number generator that training uses (Python, NumPy, torch) from `seed`.
 
-    On a CPU the same seed then gives the same numbers to the last bit, whatever ran before in this kernel.
+    On a CPU the same seed then gives the same numbers to the last bit, whatever ran before in this kernel. (Another
+    number of threads, set with torch.set_num_threads, adds in another order and may change the last digits.)
     """
     import numpy
     import torch

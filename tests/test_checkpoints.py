@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from training_to_kill import fingerprint, loader, tiny_bert, train_tiny
+from transformers import BertConfig
 
 from helpers import checkpoints, resuming
 from helpers.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -123,6 +124,31 @@ def test_killed_while_writing(runs, tmp_path, uninterrupted, call, count):
     assert (call, count) == ("unlink", 9) or len(list_checkpoints(folder)) >= min(count - 1, 2)
     assert runs(folder) == as_json(uninterrupted)
     assert len(list_checkpoints(folder)) in (2, 3)
+
+
+WRITER = """
+import sys, torch
+from helpers.checkpoints import save_checkpoint
+print("go", flush=True)
+while True:
+    save_checkpoint(sys.argv[1], {"weights": torch.zeros(20_000_000)})
+"""
+
+
+def test_what_a_killed_process_was_writing_takes_no_room(tmp_path):
+    """Killed inside of safetensors, which writes a hidden file first: it must go with the next checkpoint."""
+    command, ours = [sys.executable, "-c", WRITER, tmp_path], {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **ours})
+    process.stdout.readline()
+    try:
+        while all(name.startswith("saved-") for *_, names in os.walk(tmp_path) for name in names):
+            time.sleep(0.001)
+    finally:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+    save_checkpoint(tmp_path, {"weights": torch.zeros(1)})
+    assert [path for path in tmp_path.rglob("*") if path not in list_checkpoints(tmp_path)] == []
 
 
 # Stopped inside one process
@@ -432,6 +458,64 @@ def test_other_frozen_layers_and_other_reviews_are_another_training(copy):
         train(tiny_bert(), loader(44), **common)
 
 
+def test_pretrained_and_random_weights_are_two_trainings(tmp_path, capsys, uninterrupted):
+    """Whatever the seed: biases and LayerNorm tell them apart. Would catch a digest of shapes alone."""
+    pretrained = train_tiny(epochs=1)[0]  # stands for one: its biases are no longer zero
+    kept = {name: tensor.clone() for name, tensor in pretrained.state_dict().items()}
+    stop_at(pretrained, 4, stop_button)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(tmp_path / "pretrained", model=pretrained)
+    with pytest.raises(ValueError, match="another pretrained weights"):
+        train_tiny(tmp_path / "pretrained")
+    again = tiny_bert()
+    again.load_state_dict(kept)
+    train_tiny(tmp_path / "pretrained", model=again)
+    assert "Going on after step 4" in capsys.readouterr().out
+
+    with pytest.raises(ValueError, match="another pretrained weights"):
+        train_tiny(tmp_path / "pretrained", model=tiny_bert())
+
+
+def test_random_weights_of_another_seed_are_said_and_replaced(copy, capsys, uninterrupted):
+    """Who forgot `set_seed` before making the model must not lose the training."""
+    model = tiny_bert()
+    torch.nn.init.normal_(model.classifier.weight)
+    assert fingerprint(*train_tiny(copy, model=model)) == uninterrupted
+    printed = capsys.readouterr().out
+    assert "other random weights now; the checkpoint's take their place" in printed and "after step 8" in printed
+    train_tiny(copy)
+    assert "other random weights" not in capsys.readouterr().out
+
+
+def test_the_same_model_begins_again_in_an_emptied_folder(tmp_path, capsys):
+    """Its weights are no longer those of the first time: a new process that brings the first ones is another run."""
+    model = tiny_bert()
+    train_tiny(tmp_path, model=model, epochs=1)
+    shutil.rmtree(tmp_path)
+    train_tiny(tmp_path, model=model, epochs=1)
+    with pytest.raises(ValueError, match="another pretrained weights"):
+        train_tiny(tmp_path, epochs=1)
+
+
+@pytest.mark.parametrize("newer", ["stopped", "going on"])
+def test_settings_that_only_one_version_of_transformers_knows(tmp_path, monkeypatch, capsys, uninterrupted, newer):
+    usual = BertConfig.to_dict
+
+    def to_dict_of_a_newer_version(config):
+        return {**usual(config), "a_setting_of_tomorrow": 1, "dtype": "another spelling", "transformers_version": "9"}
+
+    model = tiny_bert()
+    stop_at(model, 4, stop_button)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if newer == "stopped":
+            patch.setattr(BertConfig, "to_dict", to_dict_of_a_newer_version)
+        train_tiny(tmp_path, model=model)
+    if newer == "going on":
+        monkeypatch.setattr(BertConfig, "to_dict", to_dict_of_a_newer_version)
+    assert fingerprint(*train_tiny(tmp_path)) == uninterrupted
+    assert "Going on after step 4" in capsys.readouterr().out
+
+
 def test_another_trainings_file_among_ours_is_passed_over(copy, tmp_path, capsys, uninterrupted):
     train_tiny(tmp_path / "other", epochs=1)
     shutil.copy(
@@ -516,7 +600,7 @@ def test_a_full_disk(tmp_path, uninterrupted, save_each_step):
         assert [len(state["history"]["step_loss"]) for state in seen] == [1, 2]  # whole, as they were
         newest = load_checkpoint(list_checkpoints(tmp_path)[-1])
         assert newest["history"]["step_loss"] == uninterrupted[1]["step_loss"]
-        assert not (tmp_path / "unfinished.safetensors").exists()
+        assert not (tmp_path / "unfinished").exists()
     finally:
         unmount(tmp_path)
 

@@ -1,5 +1,7 @@
 """helpers.models: the packaged BERT, its head, freezing, saving."""
 
+import os
+
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
@@ -125,6 +127,19 @@ def test_a_missing_or_damaged_package_is_named_with_its_cure(monkeypatch, tmp_pa
     monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: Spec)
     with pytest.raises(RuntimeError, match="damaged"):
         models.packaged_model()
+
+
+def test_a_pickled_model_is_never_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config.save_pretrained(tmp_path / "model")
+    torch.save({"weight": Bomb()}, tmp_path / "model" / "pytorch_model.bin")
+    with pytest.raises(OSError, match="model.safetensors"):
+        load_classifier(tmp_path / "model")
+    assert not (tmp_path / "exploded").exists()
 
 
 # QuickDropout

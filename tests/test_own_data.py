@@ -204,6 +204,14 @@ def test_labels(tmp_path, labels, names, suffix):
     assert [found[label] for label in table["label"]] == [str(label).removesuffix(".0") for _, label in reviews]
 
 
+def test_decimal_labels(tmp_path):
+    labels = pyarrow.array([0, 1] * 3).cast(pyarrow.decimal128(21, 2))  # as databases export them: 0.00 and 1.00
+    parquet.write_table(
+        pyarrow.table({"text": [f"film {n}" for n in range(6)], "label": labels}), tmp_path / "a.parquet"
+    )
+    assert read_reviews(tmp_path / "a.parquet")[1] == ["0", "1"]
+
+
 def test_repeated_texts(tmp_path, capsys):
     reviews = [*ENOUGH, (ENOUGH[0][0], "bad"), (ENOUGH[1][0], "good")]
     data = load_reviews(write(tmp_path / "my.csv", reviews), n_train=2, n_validation=2, n_test=2)
@@ -250,6 +258,7 @@ def test_sentences_for_csv(tmp_path, content, row, words):
         (b'{"text": "a", "label": 1}\n{"text": "b", "lab', 2, "not a JSON object"),
         (b"[" * 100_000, 1, "not a JSON object"),
         (b'{"text": 5, "label": 1}\n', 1, "the text '5'"),
+        (b'{"text": NaN, "label": 1}\n{"label": 1}\n', "1 to the last", "no row has both a text and a label"),
         (b'{"text": "a", "label": [1]}\n', 1, "the label '[1]'"),
         (b'{"text": "a \\ud83d", "label": 1}\n', 1, "\\ud83d"),  # half an emoji
         (b'{"text": "a", "label": %b}\n' % (b"1" * 5000), 1, "not a JSON object"),
