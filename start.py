@@ -16,8 +16,8 @@
   python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
       --tables                           fill the tables, and run nothing
 
-Every command but pack and refresh takes --from DIR: the set-up then comes from the pack in DIR, checked first, without
-any network; `doctor --from DIR` checks the whole pack. Started inside a pack (python3 DIR/course/start.py), it copies
+Every command takes --from DIR: the set-up then comes from the pack in DIR, checked first, without any network.
+`doctor --from DIR` checks every file of the pack. Started inside a pack (python3 DIR/course/start.py), start.py copies
 the course to the folder bert-finetuning-course in your home folder and goes on there with that pack.
 
 The first use makes a virtual environment in .venv (or in the folder that the environment variable COURSE_VENV names).
@@ -323,8 +323,8 @@ def install_requirements(lock, pack=None):
     if pip.returncode:
         if pack and "No matching distribution" in said:
             raise Problem(
-                f"The wheels in {pack} don't fit this computer ({last_line(said)}): its system may be too old for them; "
-                f"set the course up from the network with `{COMMAND}` in {ROOT}."
+                f"The wheels in {pack} don't fit this computer, whose system may be too old for them "
+                f"({last_line(said)}): where there is a network, run `{COMMAND}` in {ROOT} without --from."
             )
         raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
 
@@ -416,11 +416,11 @@ def go_on_from_a_copy(around, arguments, pack):
     return hand_over([sys.executable, os.path.join(COPY, "start.py")] + arguments + more, os.environ)
 
 
-def make_pack(folder, platforms, pythons):
+def make_pack(folder, platforms, pythons, pack=None):
     """Let course_tools/pack.py make a pack, or go on with one."""
     here = this_computer()
     targets = [f"{name}-{python}" for name in platforms or [here["platform"]] for python in pythons or [here["python"]]]
-    set_up()
+    set_up(pack)
     return hand_over([venv_python(), PACKER, "make", os.path.abspath(folder)] + sorted(set(targets), key=targets.index))
 
 
@@ -484,14 +484,12 @@ def check_files(pack, names, sums):
 def entry_for_this_computer(pack, facts):
     """Return the entry of pack.json for this computer's system and Python. Raises Problem where there is none."""
     here = this_computer()
-    entries = [entry for entry in facts["serves"] if all(entry[key] == here[key] for key in here)]
+    entries = [entry for entry in facts["serves"] if here.items() <= entry.items()]
     if entries:
         return entries[0]
     serves = "; ".join(map(target_words, facts["serves"]))
     others = [
-        entry["python"]
-        for entry in facts["serves"]
-        if dict(here, python=entry["python"], wheels=entry["wheels"]) == entry
+        entry["python"] for entry in facts["serves"] if dict(here, python=entry["python"]).items() <= entry.items()
     ]
     there = [f"python{python}" for python in others if shutil.which(f"python{python}")]
     if there:
@@ -510,14 +508,14 @@ def check_pack(pack):
     with open(REQUIREMENTS, "rb") as file:
         if text_digest(file.read()) != facts["requirements"]:
             raise Problem(
-                f"The pack in {pack} is for another version of the course than {ROOT}: give that folder another name, and "
-                f"start the pack's own start.py, {os.path.join(pack, 'course', 'start.py')}."
+                f"The pack in {pack} is for another version of the course than {ROOT}: give that folder another name, "
+                f"and start the pack's own {os.path.join(pack, 'course', 'start.py')}."
             )
     print(f"Checking the files in {pack}. A slow stick takes a minute or two.", flush=True)
     wheels = ["wheels/" + name for name in entry["wheels"]]
     check_files(pack, wheels + [name for name in sums if not name.startswith("wheels/")], sums)
     size = sum(os.path.getsize(os.path.join(pack, *name.split("/"))) for name in wheels)
-    return 5 * size / 1e9  # unpacked and compiled, with what pip needs meanwhile
+    return min(ROOM, 5 * size / 1e9)  # unpacked and compiled, with what pip needs meanwhile
 
 
 def from_pack(pack):
@@ -552,20 +550,21 @@ def room_line():
     if sys.stderr.isatty():
         sys.stderr.write("Checking this computer: up to a minute.\n")
     missing, said = [], []
+    if not is_set_up():
+        missing.append("not set up yet")
     for check, short in (
-        (venv_finding, "this Python can't make virtual environments"),
         (room_finding, "the disk is full"),
-        (packages_finding, "packages"),
-        (files_finding, "model or reviews"),
-        (lambda: kernel_finding("offline"), "notebooks don't run without network"),
-        (port_finding, "no free port"),
+        (packages_finding, "packages are missing or of another version"),
+        (files_finding, "the model or the reviews are damaged"),
+        (lambda: kernel_finding("offline"), "no notebook runs without network"),
+        (port_finding, "no port is free"),
     ):
         try:
-            said.extend(check())
+            said.extend(check() if is_set_up() else [])
         except Problem:
-            missing.append(short if is_set_up() or check is not packages_finding else "not set up yet")
+            missing.append(short)
     if missing:
-        print(f"NOT READY: {', '.join(missing)}. `{COMMAND} doctor` says more.")
+        print(f"NOT READY: {', '.join(missing)}. More: `{COMMAND} doctor`.")
         return False
     with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
         version = re.search(r'^version = "(.+)"', file.read(), re.MULTILINE).group(1)
@@ -781,9 +780,9 @@ def run_notebooks(numbers, out, pack=None):
     return hand_over([venv_python(), RUNNER, "run", out] + paths)
 
 
-def refresh(numbers, tables):
+def refresh(numbers, tables, pack=None):
     paths = [] if tables else chosen_notebooks(numbers)
-    set_up()
+    set_up(pack)
     return hand_over([venv_python(), RUNNER, "refresh"] + paths)
 
 
@@ -870,9 +869,9 @@ def main(arguments):
     if command == "run":
         return run_notebooks(options.numbers, options.out, pack)
     if command == "refresh":
-        return refresh(options.numbers, options.tables)
+        return refresh(options.numbers, options.tables, pack)
     if command == "pack":
-        return make_pack(options.folder, options.platform, options.python)
+        return make_pack(options.folder, options.platform, options.python, pack)
     if command == "doctor":
         return 0 if (room_line() if options.room else doctor(pack)) else 1
     return open_jupyterlab(options.port, not options.no_browser, pack)
