@@ -44,7 +44,7 @@ NAMES = {
     "windows": ("nt", "win32", "Windows"),
 }
 MACHINES = {"linux": "x86_64", "macos": "arm64", "windows": "AMD64"}
-# GB on the stick. Measured: 0.6 for Linux with torch for processors, 1.2 with macOS and Windows too, on one Python each.
+# GB on the stick. Measured on one Python: 0.6 for Linux (torch for processors), 1.2 for Linux, macOS and Windows.
 # The GPU libraries that the usual torch for Linux brings are an estimate.
 SHARED, EACH, GPU_LIBRARIES = 0.3, 0.35, 3.5
 
@@ -132,7 +132,7 @@ def fetch(target, wheels):
     if problem and "can't reach" in problem:
         raise start.Problem(problem)
     missing = re.search(r"No matching distribution found for (\S+)", said)
-    return f"no wheel of {missing[1]}" if missing else start.last_line(said)
+    return f"no wheel of {missing[1].rstrip(';')}" if missing else start.last_line(said)
 
 
 def rehearse(target, wheels):
