@@ -549,9 +549,8 @@ def room_line():
     """Print one line that a participant can read out. Returns True when this computer is ready for the room."""
     if sys.stderr.isatty():
         sys.stderr.write("Checking this computer: up to a minute.\n")
-    missing, said = [], []
-    if not is_set_up():
-        missing.append("not set up yet")
+    ready = is_set_up()
+    missing, said = [] if ready else ["not set up yet"], []
     for check, short in (
         (room_finding, "the disk is full"),
         (packages_finding, "packages are missing or of another version"),
@@ -560,7 +559,7 @@ def room_line():
         (port_finding, "no port is free"),
     ):
         try:
-            said.extend(check() if is_set_up() else [])
+            said.extend(check() if ready else [])
         except Problem:
             missing.append(short)
     if missing:

@@ -289,9 +289,13 @@ def begin(folder):
     Returns {name: SHA-256} of the wheels that are well.
     """
     sums, unfinished = folder / start.SUMS, folder / (start.SUMS + ".unfinished")
-    for name in ("course", "wheels"):
-        if (folder / name).exists() and not sums.exists() and not unfinished.exists():
-            raise start.Problem(f"{folder / name} is there, and `pack` did not make it: name an empty folder.")
+    try:
+        ours = unfinished.exists() or "pack.json" in start.read_sums(sums)
+    except (OSError, ValueError):
+        ours = False
+    for path in (folder / "course", folder / "wheels", sums):
+        if path.exists() and not ours:
+            raise start.Problem(f"{path} is there, and `pack` did not make it: name an empty folder.")
     (folder / "wheels").mkdir(parents=True, exist_ok=True)
     if sums.exists():
         os.replace(sums, unfinished)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from test_start import ROOT, assert_one_sentence, environment, free_room, run_st
 import start
 from course_tools import pack as packing
 
+PREFLIGHT = (ROOT / "workshop" / "preflight.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 HERE = start.this_computer()
 OTHER = "windows" if HERE["platform"] != "windows" else "linux"
 NOWHERE = next(
@@ -195,7 +198,9 @@ def test_somebodys_folder_is_not_touched(made, tmp_path):
     (tmp_path / "wheels").mkdir()
     (tmp_path / "wheels" / "thesis.txt").write_text("ten years of work")
     assert_one_sentence(pack(made.course, tmp_path), "wheels", "`pack` did not make it")
-    assert everything_in(tmp_path).keys() == {"wheels", "wheels/thesis.txt"}
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  wheels/thesis.txt\n")  # of something else
+    assert_one_sentence(pack(made.course, tmp_path), "wheels", "`pack` did not make it")
+    assert everything_in(tmp_path).keys() == {"SHA256SUMS", "wheels", "wheels/thesis.txt"}
 
 
 def test_a_stick_without_room(made, tmp_path):
@@ -414,10 +419,9 @@ def test_the_room_line_when_all_is_well(ready, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "short"),
-    [("files_finding", "model"), ("kernel_finding", "no notebook runs"), ("packages_finding", "packages")],
+    "name", ["room_finding", "packages_finding", "files_finding", "kernel_finding", "port_finding"]
 )
-def test_the_room_line_names_what_is_missing(ready, capsys, name, short):
+def test_the_room_line_names_what_is_missing_and_the_instructor_finds_it_in_the_table(ready, capsys, name):
     def spoilt(*_):
         raise start.Problem("A long sentence.")
         yield
@@ -425,7 +429,17 @@ def test_the_room_line_names_what_is_missing(ready, capsys, name, short):
     ready.setattr(start, name, spoilt)
     assert start.main(["doctor", "--room"]) == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("NOT READY: ") and short in line and "," not in line
+    short = re.fullmatch(r"NOT READY: ([^.,]+)\. More: .+", line)[1]
+    assert f"\n| {short} |" in PREFLIGHT
+
+
+def test_the_commands_of_the_pages_for_instructors_exist():
+    commands = re.findall(r"start\.py((?: [\w./-]+)*)", PREFLIGHT + README)
+    assert len(commands) > 10
+    for command in commands:
+        arguments, pack = start.take_pack(command.split())
+        start.read_arguments(arguments)
+        assert pack or "--from" not in command
 
 
 def test_the_check_word_is_the_same_for_the_same_course_alone(made, tmp_path):
