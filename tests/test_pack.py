@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -475,18 +476,18 @@ def test_a_kernel_with_the_network_blocked_loads_model_and_reviews(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_whole_course_is_set_up_from_a_stick_with_the_network_cut_off(tmp_path):
+def test_the_whole_course_is_set_up_from_a_stick_with_the_network_cut_off():
     """Needs the packages in reach (for the pack), 4 GB and minutes."""
-    home, stick = tmp_path / "home", tmp_path / "stick"
-    home.mkdir()
     without_network(["true"])  # skips
     started = {name: value for name, value in os.environ.items() if name != "COURSE_OUTPUT"}
-    subprocess.run([sys.executable, ROOT / "start.py", "pack", stick], env=started, check=True)
-    who = {"HOME": str(home), "COURSE_TRACK": "quick"}
-    run = [sys.executable, stick / "course" / "start.py", "run", "02", "--out", tmp_path / "out"]
-    done = without_network(run, **who)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["02"]["status"] == "ok"
-    course = home / "bert-finetuning-course"
-    done = without_network([sys.executable, course / "start.py", "doctor", "--room"], **who)
-    assert done.returncode == 0 and done.stdout.startswith(f"READY: {start.check_word(str(stick / 'course'))}")
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path, which is kept for a while
+        home, stick, out = (Path(folder, name) for name in ("home", "stick", "out"))
+        home.mkdir()
+        subprocess.run([sys.executable, ROOT / "start.py", "pack", stick], env=started, check=True)
+        who = {"HOME": str(home), "COURSE_TRACK": "quick"}
+        done = without_network([sys.executable, stick / "course" / "start.py", "run", "02", "--out", out], **who)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert json.loads((out / "summary.json").read_text())["02"]["status"] == "ok"
+        course = home / "bert-finetuning-course"
+        done = without_network([sys.executable, course / "start.py", "doctor", "--room"], **who)
+        assert done.returncode == 0 and done.stdout.startswith(f"READY: {start.check_word(str(stick / 'course'))}")
