@@ -9,11 +9,19 @@
   python3 start.py run [01 03 ...]       run notebooks without a browser, print minutes and results
       --out DIR                          save the executed notebooks and summary.json in DIR
   python3 start.py doctor                say what would go wrong on this computer, and how to mend it
+      --room                             one line to read out: ready, with a check word, or what is missing
+  python3 start.py pack DIR              for rooms: the course, its wheels and their checksums in one folder
+      --platform NAME                    for linux, macos or windows; may be given again (default: like this computer)
+      --python 3.13                      for this Python; may be given again (default: the one that runs start.py)
   python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
       --tables                           fill the tables, and run nothing
   python3 start.py slides [01 03 ...]    for instructors: make slides from the notebooks, in runs/slides
   python3 start.py solutions [01 ...]    for instructors: make notebooks with every exercise answered, in solutions
       --out DIR                          make them in DIR
+
+Every command takes --from DIR: the set-up then comes from the pack in DIR, checked first, without any network.
+`doctor --from DIR` checks every file of the pack. Started inside a pack (python3 DIR/course/start.py), start.py copies
+the course to the folder bert-finetuning-course in your home folder and goes on there with that pack.
 
 The first use makes a virtual environment in .venv (or in the folder that the environment variable COURSE_VENV names).
 """
@@ -32,6 +40,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -39,6 +48,7 @@ VENV = os.path.abspath(os.environ.get("COURSE_VENV") or os.path.join(ROOT, ".ven
 REQUIREMENTS = os.path.join(ROOT, "requirements.txt")
 RUNNER = os.path.join(ROOT, "course_tools", "notebooks.py")
 WORKSHOP = os.path.join(ROOT, "course_tools", "workshop.py")
+PACKER = os.path.join(ROOT, "course_tools", "pack.py")
 STAMP = os.path.join(VENV, "course-setup.json")  # marks the folder as ours, and says how far the set-up has come
 UNFINISHED = {"venv": "unfinished"}
 
@@ -114,12 +124,12 @@ def free_gigabytes(folder):
     return shutil.disk_usage(folder).free / 1e9
 
 
-def check_room():
-    """Raise Problem unless what is still missing of the set-up fits on the disk."""
+def check_room(room):
+    """Raise Problem unless what is still missing of a set-up of `room` GB fits on the disk."""
     there = 0
     for folder, _, names in os.walk(VENV):
         there += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
-    free, needed = free_gigabytes(VENV), max(1.0, ROOM - there / 1e9)
+    free, needed = free_gigabytes(VENV), max(1.0, room - there / 1e9)
     if free < needed:
         raise Problem(
             f"Only {free:.1f} GB are free where {VENV} is to be, and the set-up needs {needed:.1f} GB: free some room, "
@@ -202,21 +212,22 @@ def write_json(path, content):
     os.replace(path + ".unfinished", path)
 
 
-def set_up():
-    """Make .venv complete. It may be stopped at any moment, and started again."""
+def set_up(pack=None):
+    """Make .venv complete, from the network or from a pack. It may be stopped at any moment, and started again."""
     check_python()
     if is_set_up():
         return
     check_venv_module()
+    room = check_pack(pack) if pack else ROOM
     with one_at_a_time() as lock:
         if is_set_up():  # by the one that we waited for
             return
-        check_room()
+        check_room(room)
         started = time.time()
         print(f"Setting up the course in {VENV}. This is done once and takes some minutes.", flush=True)
         make_venv(lock)
         remove_half_installed()
-        install_requirements(lock)
+        install_requirements(lock, pack)
         write_json(STAMP, wanted_stamp())
         print(f"Set up in {time.time() - started:.0f} seconds.", flush=True)
 
@@ -247,14 +258,14 @@ def one_at_a_time():
 
 
 @contextlib.contextmanager
-def helper_process(command, lock, **pipes):
+def helper_process(command, lock, env=None, **pipes):
     """Start a program that does a part of the set-up, and stop it when we are stopped.
 
     It holds the lock too: should start.py alone be killed, the next set-up waits until this program has ended.
     """
     if os.name != "nt":
         pipes.update(pass_fds=[lock.fileno()], start_new_session=True)
-    process = subprocess.Popen(command, env=environment(), cwd=ROOT, **pipes)
+    process = subprocess.Popen(command, env=env or environment(), cwd=ROOT, **pipes)
     try:
         yield process
     finally:
@@ -301,17 +312,24 @@ def remove_half_installed():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def install_requirements(lock):
+def install_requirements(lock, pack=None):
     """Let pip install requirements.txt, with its own progress on the screen."""
     command = [venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", REQUIREMENTS]
+    if pack:
+        command += from_pack(pack)
     said = ""
-    with helper_process(command, lock, stderr=subprocess.PIPE) as pip:
+    with helper_process(command, lock, pack_environment() if pack else None, stderr=subprocess.PIPE) as pip:
         for line in pip.stderr:
             line = line.decode(errors="replace")
             said += line
             print(line, end="", file=sys.stderr, flush=True)
         pip.wait()
     if pip.returncode:
+        if pack and "No matching distribution" in said:
+            raise Problem(
+                f"The wheels in {pack} don't fit this computer, whose system may be too old for them "
+                f"({last_line(said)}): where there is a network, run `{COMMAND}` in {ROOT} without --from."
+            )
         raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
 
 
@@ -343,10 +361,246 @@ def last_line(said):
     return lines[-1] if lines else "it gave no reason."
 
 
+# --------------------------------------------------------------------------------- a pack, for rooms without network
+
+SUMS = "SHA256SUMS"  # of every file of a pack, as `sha256sum -c` reads it; a pack without it is unfinished
+COPY = os.path.join(os.path.expanduser("~"), "bert-finetuning-course")  # the course of somebody who starts from a stick
+AGAIN = "copy the pack again, or take another stick"
+WORDS = (
+    "alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar papa quebec romeo "
+    "sierra tango uniform victor whiskey x-ray yankee zulu"
+).split()
+
+
+def take_pack(arguments):
+    """Return the arguments without --from DIR, and the folder DIR (None when it is not there)."""
+    rest, pack, following = [], None, iter(arguments)
+    for argument in following:
+        if argument == "--from" or argument.startswith("--from="):
+            pack = argument[7:] or next(following, "")
+            if not pack or pack.startswith("-"):
+                raise Problem("--from needs the folder of a pack, for example a USB stick.")
+        else:
+            rest.append(argument)
+    return rest, pack and os.path.abspath(pack)
+
+
+def pack_around():
+    """Return the pack, whole or not, that this very course lies in, or None."""
+    around = os.path.dirname(ROOT)
+    signs = [os.path.join(around, name) for name in ("wheels", "pack.json", SUMS)]
+    return around if os.path.basename(ROOT) == "course" and any(map(os.path.exists, signs)) else None
+
+
+def go_on_from_a_copy(around, arguments, pack):
+    """Go on with the course in the home folder: a stick is slow, may be read-only, and goes back to the instructor."""
+    facts, sums = read_pack(around)
+    if not os.path.lexists(COPY):
+        names = [name for name in sums if name.startswith("course/")]
+        check_files(around, names, sums)
+        unfinished = COPY + f".unfinished-{os.getpid()}"
+        try:
+            for name in names:
+                target = os.path.join(unfinished, *name.split("/")[1:])
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                shutil.copyfile(os.path.join(around, *name.split("/")), target)
+            os.rename(unfinished, COPY)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        print(f"The course was copied to {COPY}. Next time start it there; the pack is not needed then.", flush=True)
+    elif not os.path.isfile(os.path.join(COPY, "start.py")):
+        raise Problem(
+            f"{COPY} is there, and it is not this course: give it another name and run the same command again."
+        )
+    else:
+        print(f"Going on with your course in {COPY}.", flush=True)
+        if check_word(COPY) != check_word(ROOT):
+            print(f"Note: the pack holds another version. To change to it, give {COPY} another name first.", flush=True)
+    more = [] if pack else ["--from=" + around]
+    return hand_over([sys.executable, os.path.join(COPY, "start.py")] + arguments + more, os.environ)
+
+
+def make_pack(folder, platforms, pythons, pack=None):
+    """Let course_tools/pack.py make a pack, or go on with one."""
+    here = this_computer()
+    targets = [f"{name}-{python}" for name in platforms or [here["platform"]] for python in pythons or [here["python"]]]
+    set_up(pack)
+    return hand_over([venv_python(), PACKER, "make", os.path.abspath(folder)] + sorted(set(targets), key=targets.index))
+
+
+def this_computer():
+    """Return what decides which wheels fit: {"platform": …, "machine": …, "python": …}."""
+    name = {"Darwin": "macos", "Windows": "windows"}.get(platform.system(), platform.system().lower())
+    machine = "AMD64" if name == "windows" and sysconfig.get_platform() == "win-amd64" else platform.machine()
+    return {"platform": name, "machine": machine, "python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
+
+
+def target_name(target):
+    return f"{target['platform']}-{target['python']}"
+
+
+def target_words(target):
+    usual = target["machine"] in ("x86_64", "AMD64", "arm64")
+    return f"{target['platform']}{'' if usual else ' on ' + target['machine']} with Python {target['python']}"
+
+
+def read_pack(pack):
+    """Return what pack.json says, and {name: SHA-256} of the pack's files. Raises Problem unless both are well."""
+    if not os.path.isdir(pack):
+        raise Problem(f"There is no folder {pack}: plug the stick in, or check the name after --from.")
+    try:
+        sums = read_sums(os.path.join(pack, SUMS))
+    except OSError:
+        raise Problem(
+            f"{pack} holds no finished pack, for its file {SUMS} is missing: check the name, or {AGAIN}."
+        ) from None
+    except ValueError:
+        raise Problem(f"{os.path.join(pack, SUMS)} is damaged: {AGAIN}.") from None
+    check_files(pack, ["pack.json"], sums)
+    with open(os.path.join(pack, "pack.json"), encoding="utf-8") as file:
+        return json.load(file), sums
+
+
+def read_sums(path):
+    """Return {name: SHA-256} from a file of checksums. Raises ValueError when it is damaged."""
+    sums = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            found = re.match(r"([0-9a-f]{64})  (.+)\n$", line)
+            if not found or ".." in found.group(2):
+                raise ValueError(line)
+            sums[found.group(2)] = found.group(1)
+    return sums
+
+
+def check_files(pack, names, sums):
+    """Raise Problem for the first of these files that is missing, damaged, or can't be read."""
+    for name in names:
+        path = os.path.join(pack, *name.split("/"))
+        try:
+            state = "damaged" if sha256(path) != sums.get(name) else None
+        except OSError as error:
+            state = "missing" if not os.path.lexists(path) else f"unreadable ({error.strerror})"
+        if state:
+            raise Problem(f"{path} is {state}: {AGAIN}.")
+
+
+def entry_for_this_computer(pack, facts):
+    """Return the entry of pack.json for this computer's system and Python. Raises Problem where there is none."""
+    here = this_computer()
+    entries = [entry for entry in facts["serves"] if here.items() <= entry.items()]
+    if entries:
+        return entries[0]
+    serves = "; ".join(map(target_words, facts["serves"]))
+    others = [
+        entry["python"] for entry in facts["serves"] if dict(here, python=entry["python"]).items() <= entry.items()
+    ]
+    there = [f"python{python}" for python in others if shutil.which(f"python{python}")]
+    if there:
+        cure = f"run it with `{there[0]}`"
+    elif others:
+        cure = f"install Python {others[-1]} and run start.py with it"
+    else:
+        cure = "ask for a pack that serves it"
+    raise Problem(f"The pack in {pack} serves {serves}, but not {target_words(here)}: {cure}.")
+
+
+def check_pack(pack):
+    """Check all that this computer needs of a pack. Returns the GB that a set-up from it needs."""
+    facts, sums = read_pack(pack)
+    entry = entry_for_this_computer(pack, facts)
+    with open(REQUIREMENTS, "rb") as file:
+        if text_digest(file.read()) != facts["requirements"]:
+            raise Problem(
+                f"The pack in {pack} is for another version of the course than {ROOT}: give that folder another name, "
+                f"and start the pack's own {os.path.join(pack, 'course', 'start.py')}."
+            )
+    print(f"Checking the files in {pack}. A slow stick takes a minute or two.", flush=True)
+    wheels = ["wheels/" + name for name in entry["wheels"]]
+    check_files(pack, wheels + [name for name in sums if not name.startswith("wheels/")], sums)
+    size = sum(os.path.getsize(os.path.join(pack, *name.split("/"))) for name in wheels)
+    return min(ROOM, 5 * size / 1e9)  # unpacked and compiled, with what pip needs meanwhile
+
+
+def from_pack(pack):
+    """Return the options that make pip install from a pack alone, and the very versions that were tried out with it."""
+    entry = entry_for_this_computer(pack, read_pack(pack)[0])
+    chosen = os.path.join(VENV, "course-pack.txt")
+    with open(chosen, "w", encoding="utf-8") as file:
+        file.writelines("{}=={}\n".format(*name.split("-")) for name in entry["wheels"])
+    return ["--no-index", "--find-links", os.path.join(pack, "wheels"), "-c", chosen]
+
+
+def pack_environment():
+    """Return the environment for a pip that looks nowhere but into the pack, whatever this computer's settings are."""
+    env = {name: value for name, value in environment().items() if not name.startswith("PIP_")}
+    return dict(env, PIP_USER="0", PIP_CONFIG_FILE=os.devnull)
+
+
+def pack_finding(pack):
+    """Check every file of a pack, for whichever computer."""
+    if not pack:
+        return
+    facts, sums = read_pack(pack)
+    check_files(pack, sums, sums)
+    yield f"{pack}: all {len(sums)} files are whole"
+    yield "it serves " + "; ".join(map(target_words, facts["serves"]))
+    if not is_set_up():
+        entry_for_this_computer(pack, facts)
+
+
+def room_line():
+    """Print one line that a participant can read out. Returns True when this computer is ready for the room."""
+    if sys.stderr.isatty():
+        sys.stderr.write("Checking this computer: up to a minute.\n")
+    ready = is_set_up()
+    missing, said = [] if ready else ["not set up yet"], []
+    for check, short in (
+        (room_finding, "the disk is full"),
+        (packages_finding, "packages are missing or of another version"),
+        (files_finding, "the model or the reviews are damaged"),
+        (lambda: kernel_finding("offline"), "no notebook runs without network"),
+        (port_finding, "no port is free"),
+    ):
+        try:
+            said.extend(check() if ready else [])
+        except Problem:
+            missing.append(short)
+    if missing:
+        print(f"NOT READY: {', '.join(missing)}. More: `{COMMAND} doctor`.")
+        return False
+    with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
+        version = re.search(r'^version = "(.+)"', file.read(), re.MULTILINE).group(1)
+    track = next(line for line in said if line.startswith("Track: ")).partition(".")[0].partition(" ")[2]
+    print(f"READY: {check_word(ROOT)}. Version {version}, {track} track, Python {platform.python_version()}.")
+    return True
+
+
+def check_word(course):
+    """Return two words that are the same wherever the course's code and its packages are the same.
+
+    Notebooks are left out, for learners write into them.
+    """
+    paths = [os.path.join(course, name) for name in ("requirements.txt", "pyproject.toml")]
+    for folder, _, names in os.walk(os.path.join(course, "helpers")):
+        paths += [os.path.join(folder, name) for name in names if name.endswith(".py")]
+    digest = hashlib.sha256()
+    for path in sorted(filter(os.path.exists, paths), key=lambda path: path.split(os.sep)):
+        with open(path, "rb") as file:
+            digest.update(text_digest(file.read()).encode())
+    first, second = divmod(int(digest.hexdigest(), 16) % len(WORDS) ** 2, len(WORDS))
+    return f"{WORDS[first]} {WORDS[second]}"
+
+
+def text_digest(content):
+    """Return the SHA-256 of a text file's bytes, the same for Windows' line ends and the others'."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
+
+
 # --------------------------------------------------------------------------------------------------------- doctor
 
 
-def doctor():
+def doctor(pack=None):
     """Print what is well and what is not, each fault with its cure. Returns True when all is well."""
     well = True
     for check in (
@@ -357,6 +611,7 @@ def doctor():
         files_finding,
         kernel_finding,
         port_finding,
+        lambda: pack_finding(pack),
     ):
         try:
             for line in check():
@@ -384,7 +639,7 @@ def room_finding():
             raise Problem(f"Only {free:.1f} GB are free, and trained models need 1 GB: free some room.")
         yield f"{free:.0f} GB free"
     else:
-        check_room()
+        check_room(ROOM)
         yield f"{free:.0f} GB free; the set-up needs {ROOM}"
 
 
@@ -436,11 +691,11 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def kernel_finding():
+def kernel_finding(*how):
     if not is_set_up():
         return
     asked = subprocess.run(
-        [venv_python(), RUNNER, "kernel"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        [venv_python(), RUNNER, "kernel"] + list(how), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     )
     if asked.returncode:
         raise Problem("No notebook kernel starts: " + last_line(asked.stderr.decode(errors="replace")))
@@ -476,10 +731,10 @@ def no_questions_about_news():
     write_json(os.path.join(folder, "overrides.json"), settings)
 
 
-def open_jupyterlab(port, browser):
+def open_jupyterlab(port, browser, pack=None):
     if port is not None and not port_is_free(port):
         raise Problem(f"Port {port} is taken by another program: choose another with --port, or leave --port out.")
-    set_up()
+    set_up(pack)
     if not doctor():
         raise Problem("JupyterLab was not started: mend the fault above, then run the same command again.")
     if port is None:
@@ -509,9 +764,9 @@ def open_jupyterlab(port, browser):
     return hand_over(command)
 
 
-def run_tests(arguments):
+def run_tests(arguments, pack=None):
     """One pytest run: the tests, then every notebook on the laptop track, its marked outputs compared."""
-    set_up()
+    set_up(pack)
     command = [venv_python(), "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "1800"]
     if "--all" in arguments:
         arguments = ["-m", ""] + [argument for argument in arguments if argument != "--all"]
@@ -526,25 +781,25 @@ def output_folder(out, otherwise):
     return out
 
 
-def run_notebooks(numbers, out):
+def run_notebooks(numbers, out, pack=None):
     paths = chosen_notebooks(numbers)
     out = output_folder(out, os.path.join("runs", time.strftime("%Y-%m-%d_%H%M%S")))
-    set_up()
+    set_up(pack)
     return hand_over([venv_python(), RUNNER, "run", out] + paths)
 
 
-def make_for_instructors(what, numbers, out):
+def make_for_instructors(what, numbers, out, pack=None):
     paths = chosen_notebooks(numbers)
     out = output_folder(out, os.path.join("runs", "slides") if what == "slides" else "solutions")
     if out == os.path.join(ROOT, "notebooks"):
         raise Problem("--out would overwrite the notebooks of the course: name another folder.")
-    set_up()
+    set_up(pack)
     return hand_over([venv_python(), WORKSHOP, what, out] + paths)
 
 
-def refresh(numbers, tables):
+def refresh(numbers, tables, pack=None):
     paths = [] if tables else chosen_notebooks(numbers)
-    set_up()
+    set_up(pack)
     return hand_over([venv_python(), RUNNER, "refresh"] + paths)
 
 
@@ -566,13 +821,13 @@ def chosen_notebooks(numbers):
     return [there[number] for number in wanted]
 
 
-def hand_over(command):
+def hand_over(command, env=None):
     """Go on as another program; its exit code is ours, and Ctrl-C is its own business."""
     if os.name != "nt":
         sys.stdout.flush()
-        os.execve(command[0], command, environment())
+        os.execve(command[0], command, env or environment())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return subprocess.call(command, env=environment())
+    return subprocess.call(command, env=env or environment())
 
 
 # ---------------------------------------------------------------------------------------------------------- main
@@ -586,7 +841,7 @@ class Parser(argparse.ArgumentParser):
 def read_arguments(arguments):
     """Return the command's name and its options."""
     parser = Parser(add_help=False)
-    names = ["test", "run", "doctor", "refresh", "slides", "solutions"]
+    names = ["test", "run", "doctor", "pack", "refresh", "slides", "solutions"]
     command = arguments[0] if arguments and not arguments[0].startswith("-") else "lab"
     if command == "lab":
         parser.add_argument("--no-browser", action="store_true")
@@ -595,8 +850,15 @@ def read_arguments(arguments):
         return command, arguments[1:]
     elif command in names:
         arguments = arguments[1:]
-        if command != "doctor":
+        if command in ("run", "refresh", "slides", "solutions"):
             parser.add_argument("numbers", nargs="*")
+        if command == "doctor":
+            parser.add_argument("--room", action="store_true")
+        if command == "pack":
+            parser.add_argument("folder")
+            parser.add_argument("--platform", action="append", choices=["linux", "macos", "windows"])
+            pythons = [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+            parser.add_argument("--python", action="append", choices=pythons)
         if command in ("run", "slides", "solutions"):
             parser.add_argument("--out")
         if command == "refresh":
@@ -614,27 +876,34 @@ def main(arguments):
         print(__doc__)
         return 0
     check_python()
+    everything = arguments
+    arguments, pack = take_pack(arguments)
     command, options = read_arguments(arguments)
+    if pack_around():
+        return go_on_from_a_copy(pack_around(), everything, pack)
     if command == "test":
-        return run_tests(options)
+        return run_tests(options, pack)
     if command == "run":
-        return run_notebooks(options.numbers, options.out)
+        return run_notebooks(options.numbers, options.out, pack)
     if command == "refresh":
-        return refresh(options.numbers, options.tables)
+        return refresh(options.numbers, options.tables, pack)
     if command in ("slides", "solutions"):
-        return make_for_instructors(command, options.numbers, options.out)
+        return make_for_instructors(command, options.numbers, options.out, pack)
+    if command == "pack":
+        return make_pack(options.folder, options.platform, options.python, pack)
     if command == "doctor":
-        return 0 if doctor() else 1
-    return open_jupyterlab(options.port, not options.no_browser)
+        return 0 if (room_line() if options.room else doctor(pack)) else 1
+    return open_jupyterlab(options.port, not options.no_browser, pack)
 
 
-if __name__ == "__main__":
+def as_program(main, *arguments):
+    """Run `main` and end with its exit code; what people can mend ends in one sentence."""
     for name in ("SIGTERM", "SIGHUP"):  # stopped by `kill`, or the window was closed: stop pip as well
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
             signal.signal(number, signal.default_int_handler)
     try:
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(main(*arguments))
     except Problem as problem:
         sys.exit(str(problem))
     except KeyboardInterrupt:
@@ -649,3 +918,7 @@ if __name__ == "__main__":
                 "packages in the environment variable COURSE_VENV."
             )
         raise
+
+
+if __name__ == "__main__":
+    as_program(main, sys.argv[1:])

@@ -3,6 +3,7 @@
     notebooks.py run OUT NOTEBOOK…      execute, save the executed copies and summary.json in OUT
     notebooks.py refresh [NOTEBOOK…]    execute on the laptop track, write the outputs back, then fill the tables
     notebooks.py kernel                 start a kernel as JupyterLab would; print where it runs and on which track
+    notebooks.py kernel offline         the same, and load model and reviews there with the network blocked
 
 It runs with the Python of .venv, because it needs nbclient. Learners don't need it.
 """
@@ -353,9 +354,18 @@ def write(path, text):
 # -------------------------------------------------------------------------------------------------------- kernel
 
 
-def kernel():
+OFFLINE = """
+sys.path.insert(0, "tests"); import no_network
+from helpers.data import load_reviews; from helpers.models import load_classifier, load_tokenizer
+load_reviews("rotten_tomatoes", n_train=2, n_validation=2, n_test=2); load_tokenizer(); load_classifier()
+"""
+
+
+def kernel(*how):
     """Print, as JSON, where JupyterLab's kernel runs and which track it chooses there."""
     code = "import sys; from helpers.track import current_track; print(sys.prefix, current_track(), sep='\\n')"
+    if "offline" in how:
+        code += OFFLINE
     said = {"stdout": "", "error": ""}
 
     def listen(message):
@@ -375,7 +385,7 @@ def kernel():
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    prefix, _, track = said["stdout"].strip().partition("\n")
+    prefix, track = (said["stdout"].splitlines() + ["", ""])[:2]
     print(json.dumps({"prefix": prefix, "track": track, "error": said["error"]}))
 
 
@@ -386,7 +396,7 @@ def main(command, *arguments):
         return 0 if run(out, paths) else 1
     if command == "refresh":
         return 0 if refresh([Path(argument) for argument in arguments]) else 1
-    kernel()
+    kernel(*arguments)
     return 0
 
 

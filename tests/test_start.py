@@ -30,16 +30,20 @@ def tiny_course(folder):
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "01_first.ipynb").write_text("{}")
     (folder / "wheels").mkdir()
-    about = "pytest-0.0.1.dist-info"
-    with zipfile.ZipFile(folder / "wheels" / "pytest-0.0.1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("pytest/__init__.py", "")
-        wheel.writestr("pytest/__main__.py", "import sys; print('tiny pytest got', sys.argv[1:])")
-        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: pytest\nVersion: 0.0.1\n")
-        wheel.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{about}/RECORD", "")
+    write_wheel(folder / "wheels", "pytest")
     return folder
+
+
+def write_wheel(folder, name, tag="py3-none-any", requires=()):
+    """Write the wheel of a small package, version 0.0.1, that prints how it was called; `requires` lists others."""
+    about = f"{name}-0.0.1.dist-info"
+    required = "".join(f"Requires-Dist: {line}\n" for line in requires)
+    with zipfile.ZipFile(folder / f"{name}-0.0.1-{tag}.whl", "w") as wheel:
+        wheel.writestr(f"{name}/__init__.py", "")
+        wheel.writestr(f"{name}/__main__.py", f"import sys; print('tiny {name} got', sys.argv[1:])")
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n{required}")
+        wheel.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n")
+        wheel.writestr(f"{about}/RECORD", "")
 
 
 def environment(**more):
@@ -238,6 +242,10 @@ def test_what_pip_says_is_turned_into_a_cure(said, cure):
         (["run", "01", "--out", __file__], ["is a file"]),
         (["refresh", "x"], ["There is no notebook 0x"]),
         (["tset"], ["no command 'tset'", "test, run, doctor"]),
+        (["pack", "stick", "--platform", "solaris"], ["--platform", "solaris"]),
+        (["pack", "stick", "--python", "3.9"], ["--python", "3.9"]),
+        (["test", "--from"], ["--from needs the folder"]),
+        (["test", "--from", "--all"], ["--from needs the folder"]),
         (["--port", "http"], ["--port"]),
         (["--port", "99999"], ["--port 99999"]),
         (["doctor", "--fast"], ["--fast"]),
