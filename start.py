@@ -10,7 +10,7 @@
       --out DIR                          save the executed notebooks and summary.json in DIR
   python3 start.py doctor                say what would go wrong on this computer, and how to mend it
   python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
-      --tables                           fill the tables, and run nothing
+      --tables                           write tables, setup cells and badges, and run nothing
 
 The first use makes a virtual environment in .venv (or in the folder that the environment variable COURSE_VENV names).
 """
