@@ -353,10 +353,9 @@ NO_ADDRESS = """  # this notebook was opened alone
 FETCH = """  # this notebook was opened alone, in Colab say: fetch the course around it
     fetch = "git clone --quiet --depth=1 --branch={branch} {repository}"
     if not os.path.isdir("{folder}"):
-        new = f"unfinished-{{os.getpid()}}"
-        if (git := subprocess.run(f"{{fetch}} {{new}}", shell=True, capture_output=True, text=True)).returncode:
-            raise RuntimeError(f"The course was not fetched: check the network and run the cell again. {{git.stderr}}")
-        os.rename(new, "{folder}")
+        if (git := subprocess.getstatusoutput(f"{{fetch}} unfinished-{{os.getpid()}}"))[0]:
+            raise RuntimeError(f"The course was not fetched: check the network and run the cell again. {{git[1]}}")
+        os.rename(f"unfinished-{{os.getpid()}}", "{folder}")
     runpy.run_path("{folder}/course_tools/colab.py", run_name="__main__")  # installs what is missing"""
 FOLDER = "bert-finetuning-course"  # where a notebook that was opened alone puts the course
 
