@@ -191,7 +191,7 @@ def test_where_helpers_can_be_imported_the_setup_cell_fetches_nothing(colab, pub
     shutil.copytree(ROOT / "helpers", place / "helpers")
     shown = setup_of(published) + "\nimport helpers\nprint(helpers.__file__)"
     path = os.pathsep.join([str(colab.place), str(place)]) if where == "sys.path" else str(colab.place / "none")
-    done = colab.run_setup(shown, PYTHONPATH=path, PATH="/nowhere")
+    done = colab.run_setup(shown, PYTHONPATH=path, PATH="/nowhere", PYTHONSAFEPATH="1")
     assert done.returncode == 0, done.stderr
     assert os.path.samefile(done.stdout.splitlines()[-1], place / "helpers" / "__init__.py")
     assert colab.there() == (["helpers"] if where == "." else [])
@@ -210,6 +210,19 @@ def test_a_failed_fetch_says_what_to_do_and_leaves_nothing(colab, published, tro
     assert {"no such branch": "term-3", "no such repository": "cours.git", "no git": "git"}[trouble] in reason
     assert colab.there() == []
     assert colab.run_setup(setup_of(published)).returncode == 0  # the same cell again, trouble over
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for git is a shell script")
+def test_a_fetch_that_was_killed_is_not_taken_for_the_course(colab, published):
+    git = colab.place / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text('#!/bin/sh\nfor folder in "$@"; do :; done\nmkdir -p "$folder/helpers"; kill -9 $$\n')
+    git.chmod(0o755)
+    done = colab.run_setup(setup_of(published), PATH=f"{git.parent}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 1 and "The course was not fetched: check the network" in done.stderr
+    assert tools.FOLDER not in colab.there()
+    done = colab.run_setup(setup_of(published))
+    assert done.returncode == 0 and done.stdout.startswith("Track: quick"), done.stderr
 
 
 def test_without_an_address_the_cell_says_how_to_name_one(colab, homeless):

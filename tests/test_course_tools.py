@@ -112,6 +112,7 @@ def test_refresh_writes_back_only_what_ran_to_its_end(course):
 
     good = tools.read(course / "notebooks" / "01_good.ipynb")
     assert good.metadata.course.outputs_of == tools.code_hash(good)
+    assert good.metadata.accelerator == "GPU" and good.metadata.colab == {"gpuType": "T4"}
     assert [cell.execution_count for cell in good.cells[1:]] == [1, 2]
     assert [cell.metadata for cell in good.cells[1:]] == [{"tags": ["keep"]}] * 2
     assert good.cells[1].outputs[0].text == "notebooks .venv\ntwo\n"
