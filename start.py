@@ -11,6 +11,9 @@
   python3 start.py doctor                say what would go wrong on this computer, and how to mend it
   python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
       --tables                           write tables, setup cells and badges, and run nothing
+  python3 start.py slides [01 03 ...]    for instructors: make slides from the notebooks, in runs/slides
+  python3 start.py solutions [01 ...]    for instructors: make notebooks with every exercise answered, in solutions
+      --out DIR                          make them in DIR
 
 The first use makes a virtual environment in .venv (or in the folder that the environment variable COURSE_VENV names).
 """
@@ -35,6 +38,7 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.abspath(os.environ.get("COURSE_VENV") or os.path.join(ROOT, ".venv"))
 REQUIREMENTS = os.path.join(ROOT, "requirements.txt")
 RUNNER = os.path.join(ROOT, "course_tools", "notebooks.py")
+WORKSHOP = os.path.join(ROOT, "course_tools", "workshop.py")
 STAMP = os.path.join(VENV, "course-setup.json")  # marks the folder as ours, and says how far the set-up has come
 UNFINISHED = {"venv": "unfinished"}
 
@@ -515,13 +519,27 @@ def run_tests(arguments):
     return hand_over(command + arguments)
 
 
-def run_notebooks(numbers, out):
-    paths = chosen_notebooks(numbers)
-    out = os.path.abspath(out or os.path.join(ROOT, "runs", time.strftime("%Y-%m-%d_%H%M%S")))
+def output_folder(out, otherwise):
+    out = os.path.abspath(out or os.path.join(ROOT, otherwise))
     if os.path.exists(out) and not os.path.isdir(out):
         raise Problem(f"--out {out} is a file: name a folder.")
+    return out
+
+
+def run_notebooks(numbers, out):
+    paths = chosen_notebooks(numbers)
+    out = output_folder(out, os.path.join("runs", time.strftime("%Y-%m-%d_%H%M%S")))
     set_up()
     return hand_over([venv_python(), RUNNER, "run", out] + paths)
+
+
+def make_for_instructors(what, numbers, out):
+    paths = chosen_notebooks(numbers)
+    out = output_folder(out, os.path.join("runs", "slides") if what == "slides" else "solutions")
+    if out == os.path.join(ROOT, "notebooks"):
+        raise Problem("--out would overwrite the notebooks of the course: name another folder.")
+    set_up()
+    return hand_over([venv_python(), WORKSHOP, what, out] + paths)
 
 
 def refresh(numbers, tables):
@@ -568,7 +586,7 @@ class Parser(argparse.ArgumentParser):
 def read_arguments(arguments):
     """Return the command's name and its options."""
     parser = Parser(add_help=False)
-    names = ["test", "run", "doctor", "refresh"]
+    names = ["test", "run", "doctor", "refresh", "slides", "solutions"]
     command = arguments[0] if arguments and not arguments[0].startswith("-") else "lab"
     if command == "lab":
         parser.add_argument("--no-browser", action="store_true")
@@ -579,7 +597,7 @@ def read_arguments(arguments):
         arguments = arguments[1:]
         if command != "doctor":
             parser.add_argument("numbers", nargs="*")
-        if command == "run":
+        if command in ("run", "slides", "solutions"):
             parser.add_argument("--out")
         if command == "refresh":
             parser.add_argument("--tables", action="store_true")
@@ -603,6 +621,8 @@ def main(arguments):
         return run_notebooks(options.numbers, options.out)
     if command == "refresh":
         return refresh(options.numbers, options.tables)
+    if command in ("slides", "solutions"):
+        return make_for_instructors(command, options.numbers, options.out)
     if command == "doctor":
         return 0 if doctor() else 1
     return open_jupyterlab(options.port, not options.no_browser)

@@ -33,6 +33,10 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from course_tools import speed  # noqa: E402
+
 README = ROOT / "README.md"
 MINUTES = ROOT / "results" / "notebook_minutes.json"
 PICTURE = ROOT / "results" / "picture.png"
@@ -152,7 +156,6 @@ def print_summary(summary, track):
 
 def track_name():
     """Return the name of the track that the notebooks will run on; a wrong COURSE_TRACK ends in its own sentence."""
-    sys.path.insert(0, str(ROOT))
     from helpers.track import current_track
 
     try:
@@ -300,12 +303,12 @@ def picture_table():
     return f"![{picture[0]}]({PICTURE.relative_to(ROOT).as_posix()})" if picture else ""
 
 
-TABLES = {"minutes": minutes_table, "picture": picture_table}
+TABLES = {"minutes": minutes_table, "picture": picture_table, "speed": speed.table, "growth": speed.growth}
 
 
-def with_tables(text):
-    """Return the README's text with every generated table made anew."""
-    for name, table in TABLES.items():
+def with_tables(text, tables=TABLES):
+    """Return the text of a page, the README's say, with every generated table made anew."""
+    for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end of table -->"
         pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
         if pattern.search(text):
@@ -318,8 +321,8 @@ def with_tables(text):
 def fill_tables():
     """Write all that is generated without running a notebook.
 
-    These are the README's tables from results/, its picture from the notebook that makes it, and what is written from
-    the course's address: setup cells and badges.
+    These are the README's tables and its picture, those of the pages in workshop/, and what is written from the
+    course's address: setup cells and badges.
     """
     for path in notebooks():
         notebook = read(path)
@@ -330,6 +333,14 @@ def fill_tables():
         PICTURE.parent.mkdir(exist_ok=True)
         PICTURE.write_bytes(picture[1])
     write(README, with_tables(README.read_text(encoding="utf-8")))
+    from course_tools import workshop  # which imports this module
+
+    try:
+        pages = workshop.filled()
+    except ValueError as problem:
+        sys.exit(f"The pages in workshop/ stay as they are. {problem}")
+    for page, text in pages.items():
+        write(page, text)
 
 
 # ---------------------------------------------------------------- what is written from the course's public address

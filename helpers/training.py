@@ -98,10 +98,10 @@ def train(
     if early_stopping is not None and validation_loader is None:
         raise ValueError("Early stopping watches the validation loss: give `train` a validation_loader.")
     set_seed(seed)
-    device = next(model.parameters()).device
     optimizer = make_optimizer(model, learning_rate, weight_decay)
     total_steps = epochs * len(train_loader)
-    precision, scaler = mixed_precision(device)
+    precision, scaler = mixed_precision(model.device)
+    tokens_at_once = tokens_that_fit(model)
     history = History()
     run = ResumableRun(call, optimizer, scaler, history)
 
@@ -117,16 +117,14 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
 
-                with precision():
-                    loss = loss_of(model, batch)
-                scaler.scale(loss).backward()
+                loss, tokens_at_once = forward_and_backward(model, batch, precision, scaler, tokens_at_once)
                 scaler.unscale_(optimizer)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()
 
-                history.step_loss.append(loss.item())
+                history.step_loss.append(loss)
                 history.step_rate.append(rate)
                 history.step_reviews.append(len(batch["labels"]))
                 bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {history.step_loss[-1]:.3f}", refresh=False)
@@ -188,13 +186,41 @@ def loss_of(model, batch):
     return cross_entropy(logits.float(), batch["labels"])
 
 
+def forward_and_backward(model, batch, precision, scaler, tokens_at_once):
+    """Add the gradient of a batch's mean loss to the parameters. Return that loss and the new `tokens_at_once`.
+
+    tokens_at_once   reviews times tokens that go through the model together. A larger batch goes through in parts,
+                     whose gradients add up to those of the whole (*gradient accumulation*): slower, but in less memory
+
+    Where the GPU's memory turns out to be too small even so, the batch is tried again in smaller parts.
+    """
+    reviews, tokens = batch["input_ids"].shape
+    while True:
+        size = max(1, min(reviews, tokens_at_once // tokens))  # reviews in a part
+        try:
+            total = 0.0
+            for start in range(0, reviews, size):
+                part = {name: tensor[start : start + size] for name, tensor in batch.items()}
+                with precision():
+                    loss = loss_of(model, part) * (len(part["labels"]) / reviews)
+                scaler.scale(loss).backward()
+                total += loss.item()
+            return total, tokens_at_once
+        except RuntimeError as problem:
+            if not _is_out_of_memory(problem):
+                raise
+        tokens_at_once = _less(size, tokens)  # here, where the failed attempt's memory is free again
+        model.zero_grad()
+
+
 def predict_logits(model, loader):
     """Return the logits [reviews, classes] as a NumPy array, in the order in which the reviews were given.
 
-    Dropout is off while it runs; afterwards the model is in the mode that it was in.
+    Dropout is off while it runs; afterwards the model is in the mode that it was in. On a processor it computes with
+    32 bits, so that a review's score does not depend on the batch that it came in.
     """
     was_training = model.training
-    precision, _ = mixed_precision(model.device)
+    precision = mixed_precision(model.device)[0] if model.device.type == "cuda" else contextlib.nullcontext
     model.eval()
     logits = numpy.empty((len(loader.dataset), model.config.num_labels), dtype=numpy.float32)
     with torch.inference_mode():
@@ -217,15 +243,58 @@ def loss_and_accuracy(model, loader):
 def mixed_precision(device):
     """Return (a context for the forward pass, a loss scaler) that suit the device.
 
-    On an NVIDIA GPU half of the bits are enough for most products: bf16 where the card has it (Ampere and later),
-    otherwise fp16, whose small gradients must be scaled up to survive. Elsewhere both do nothing (fp32).
+    Half of the bits are enough for most products, where the hardware multiplies such numbers: bf16 on NVIDIA GPUs
+    from Ampere on and on some newer processors; fp16 on older NVIDIA GPUs, where small gradients must be scaled up to
+    survive. Elsewhere both do nothing (fp32). Built by hand in notebook 03.
     """
     device = torch.device(device)
-    if device.type != "cuda":
-        return contextlib.nullcontext, torch.amp.GradScaler("cpu", enabled=False)
-    native_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
-    dtype = torch.bfloat16 if native_bf16 else torch.float16
-    return lambda: torch.autocast("cuda", dtype=dtype), torch.amp.GradScaler("cuda", enabled=not native_bf16)
+    if device.type == "cuda":
+        native_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        dtype = torch.bfloat16 if native_bf16 else torch.float16
+        return lambda: torch.autocast("cuda", dtype=dtype), torch.amp.GradScaler("cuda", enabled=not native_bf16)
+    unscaled = torch.amp.GradScaler("cpu", enabled=False)
+    if device.type == "cpu" and processor_has_bf16():
+        return lambda: torch.autocast("cpu", dtype=torch.bfloat16), unscaled
+    return contextlib.nullcontext, unscaled
+
+
+def processor_has_bf16():
+    """Can this processor multiply 16-bit numbers by itself? (Newer Intel Xeon, AMD from Zen 4 on: twice as fast.)"""
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 on some systems can't tell
+    return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def tokens_that_fit(model):
+    """Return how many tokens, padding included, may go through the model at once; a careful estimate.
+
+    A training step on a GPU keeps about 40 numbers of 2 bytes for each token, layer and unit of width; the weights,
+    their gradients and AdamW's two means take 16 bytes a parameter. Off the GPU there is no limit.
+    """
+    if model.device.type != "cuda":
+        return 2**40
+    free = 0.8 * torch.cuda.get_device_properties(model.device).total_memory - 16 * model.num_parameters()
+    bytes_per_token = 2 * 40 * model.config.num_hidden_layers * model.config.hidden_size
+    return max(1, int(free / bytes_per_token))
+
+
+def _is_out_of_memory(problem):
+    return isinstance(problem, torch.OutOfMemoryError) or "out of memory" in str(problem)  # MPS has no class of its own
+
+
+def _less(size, tokens):
+    """Return half of the tokens that were too many, and say so; raise RuntimeError where half a review is left."""
+    if size == 1:
+        raise RuntimeError(
+            f"The GPU's memory can't hold one review of {tokens} tokens: close other programs that use the GPU "
+            "(other notebooks, say), or lower max_tokens."
+        )
+    print(
+        f"The GPU's memory is too small for {size} reviews of {tokens} tokens at once. From here on {size // 2} go "
+        "through together and their gradients are added up: slower, with the same result."
+    )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return size // 2 * tokens
 
 
 class _NotebookLine:

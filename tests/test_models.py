@@ -5,7 +5,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from helpers import models
-from helpers.models import freeze, load_classifier, load_tokenizer, save_classifier, saved_facts
+from helpers.models import QuickDropout, freeze, load_classifier, load_tokenizer, save_classifier, saved_facts
 from helpers.track import set_seed
 
 
@@ -125,3 +125,56 @@ def test_a_missing_or_damaged_package_is_named_with_its_cure(monkeypatch, tmp_pa
     monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: Spec)
     with pytest.raises(RuntimeError, match="damaged"):
         models.packaged_model()
+
+
+# QuickDropout
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quick_dropout_zeroes_the_right_share_and_scales_the_rest(rate, dtype):
+    torch.manual_seed(0)
+    numbers = torch.full((300, 7, 101), 2.0, dtype=dtype, requires_grad=True)
+    dropped = QuickDropout(rate)(numbers)
+    zeroed = dropped == 0
+    n = numbers.numel()
+    assert abs(zeroed.float().mean().item() - rate) < 5 * (rate * (1 - rate) / n) ** 0.5
+    assert dropped.dtype == dtype
+    kept = dropped[~zeroed].float()
+    assert torch.allclose(kept, torch.tensor(2 / (1 - rate)), rtol=1e-2 if dtype == torch.bfloat16 else 1e-6)
+    dropped.sum().backward()  # the gradient flows where the number stayed, scaled in the same way
+    assert torch.equal(numbers.grad == 0, zeroed)
+
+
+def test_quick_dropout_treats_neighbours_independently():
+    """Wrong code: one decision for four places, or bits that two places share."""
+    torch.manual_seed(0)
+    zeroed = (QuickDropout(0.5)(torch.ones(400_000)) == 0).float()
+    for distance in range(1, 9):
+        both = (zeroed[distance:] * zeroed[:-distance]).mean().item()
+        assert abs(both - 0.25) < 0.005, distance
+    for place in range(4):  # each of the four places of a draw has the same rate
+        assert abs(zeroed[place::4].mean().item() - 0.5) < 0.01
+
+
+def test_quick_dropout_follows_the_seed_and_draws_anew_each_time():
+    layer, ones = QuickDropout(0.3), torch.ones(1001)
+    torch.manual_seed(5)
+    first, second = layer(ones), layer(ones)
+    torch.manual_seed(5)
+    assert torch.equal(layer(ones), first) and not torch.equal(first, second)
+
+
+def test_quick_dropout_is_off_in_eval_mode_and_knows_the_ends_of_the_rates():
+    ones = torch.ones(100)
+    assert torch.equal(QuickDropout(0.9).eval()(ones), ones)
+    assert torch.equal(QuickDropout(0.0)(ones), ones)
+    assert torch.equal(QuickDropout(1.0)(ones), torch.zeros(100))
+
+
+def test_a_classifier_has_quick_dropout_everywhere_and_the_same_weights_names():
+    model = load_classifier(dropout=0.2)
+    rates = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    assert all(type(m) is QuickDropout for m in model.modules() if isinstance(m, torch.nn.Dropout))
+    assert rates.count(0.2) == 2 + 2 * len(model.bert.encoder.layer)  # embeddings, head, two in each layer
+    assert not any("dropout" in name for name in model.state_dict())

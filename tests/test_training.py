@@ -63,6 +63,12 @@ def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.fixture(autouse=True)
+def a_processor_without_bf16(monkeypatch):
+    """What these tests find must not depend on the processor that they run on."""
+    monkeypatch.setattr(training, "processor_has_bf16", lambda: False)
+
+
 # The whole loop
 
 
@@ -440,7 +446,7 @@ def test_loss_and_accuracy_agree_with_scikit_learn():
     assert 0 < accuracy < 1
 
 
-# Mixed precision: what is asked of torch, since a test has no GPU
+# Mixed precision: on a GPU what is asked of torch, since a test has none
 
 
 @pytest.mark.parametrize(
@@ -456,8 +462,118 @@ def test_bf16_only_where_the_gpu_has_it_and_loss_scaling_for_fp16(monkeypatch, c
     assert scaler == ("cuda", scaled)
 
 
-def test_on_a_processor_all_stays_in_32_bits():
+@pytest.mark.parametrize("has_bf16, dtype", [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_processor_computes_in_16_bits_only_where_it_can_and_never_scales(monkeypatch, has_bf16, dtype):
+    monkeypatch.setattr(training, "processor_has_bf16", lambda: has_bf16)
     precision, scaler = training.mixed_precision("cpu")
     assert not scaler.is_enabled()
     with precision():
-        assert tiny_bert()(torch.tensor([[1, 2, 3]])).logits.dtype == torch.float32
+        assert tiny_bert()(torch.tensor([[1, 2, 3]])).logits.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "can, expected",
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False), ({}, False)],
+)
+def test_the_processor_is_asked_for_bf16(monkeypatch, can, expected):
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
+    assert training.processor_has_bf16() is expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert training.processor_has_bf16() is False
+
+
+def test_16_bits_train_nearly_the_same_weights_and_predictions_keep_all_32(monkeypatch):
+    full, _, full_history = overfitted(None, epochs=3)
+    monkeypatch.setattr(training, "processor_has_bf16", lambda: True)
+    half, validation, half_history = overfitted(None, epochs=3)
+    assert half_history.step_loss != full_history.step_loss
+    assert half_history.step_loss == pytest.approx(full_history.step_loss, rel=0.05)
+    assert all(p.dtype == torch.float32 for p in half.parameters())
+    logits = predict_logits(half, validation)
+    monkeypatch.setattr(training, "processor_has_bf16", lambda: False)
+    numpy.testing.assert_array_equal(predict_logits(half, validation), logits)
+
+
+# Too little memory
+
+
+CUDA_IS_FULL, MPS_IS_FULL = torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("MPS backend out of memory")
+
+
+def out_of_memory_above(model, tokens, problem=CUDA_IS_FULL):
+    """Let the model fail as a GPU does when more than so many tokens go through it; return what went through."""
+    passed = []
+
+    def look(module, arguments, named):
+        size = named["input_ids"].numel()
+        if size > tokens:
+            raise problem
+        passed.append(size)
+
+    model.register_forward_pre_hook(look, with_kwargs=True)
+    return passed
+
+
+@pytest.mark.parametrize(
+    "problem", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("MPS backend out of memory")]
+)
+def test_too_little_memory_is_answered_by_parts_with_the_same_result_and_one_sentence(capsys, problem):
+    """Wrong code: parts not weighted by their reviews, gradients of the failed attempt kept, asked anew each step."""
+    whole = tiny_bert(dropout=0.0)
+    history = train(whole, loader(), epochs=2, learning_rate=1e-3, progress=False)
+
+    model = tiny_bert(dropout=0.0)
+    passed = out_of_memory_above(model, 3 * 12, problem)
+    other = train(model, loader(), epochs=2, learning_rate=1e-3, progress=False)
+    assert other.step_loss == pytest.approx(history.step_loss, rel=1e-5)
+    for a, b in zip(model.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert max(passed) <= 3 * 12
+    said = capsys.readouterr().out
+    assert 1 <= said.count("memory is too small for") <= 2  # 8 reviews, then perhaps 4: halved, and remembered
+    assert "gradients are added up" in said
+
+
+def test_memory_that_cannot_hold_one_review_is_a_sentence(capsys):
+    model = tiny_bert()
+    out_of_memory_above(model, 2)
+    with pytest.raises(RuntimeError, match="can't hold one review of .* lower max_tokens"):
+        train(model, loader(), epochs=1, progress=False)
+
+
+def test_other_errors_are_not_taken_for_too_little_memory():
+    model = tiny_bert()
+    out_of_memory_above(model, 2, RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        train(model, loader(), epochs=1, progress=False)
+
+
+def test_the_tokens_that_fit_grow_with_the_gpus_memory(monkeypatch):
+    def fitting(gigabytes, layers=12, width=768, parameters=110e6):
+        monkeypatch.setattr(
+            torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=gigabytes * 1e9)
+        )
+        model = SimpleNamespace(
+            device=torch.device("cuda"),
+            num_parameters=lambda: parameters,
+            config=SimpleNamespace(num_hidden_layers=layers, hidden_size=width),
+        )
+        return training.tokens_that_fit(model)
+
+    assert fitting(15.6) > 32 * 256  # the gpu track's batch goes through a T4 in one piece
+    assert 256 < fitting(4) < 32 * 256  # on a small card in several
+    assert fitting(80) > 4 * fitting(15.6)
+    assert fitting(1) == 1  # then `train` finds out by itself
+    assert training.tokens_that_fit(tiny_bert()) > 10**9  # on a processor there is no limit
+
+
+def test_a_limit_known_beforehand_needs_no_failure(monkeypatch, capsys):
+    monkeypatch.setattr(training, "tokens_that_fit", lambda model: 24)
+    model = tiny_bert(dropout=0.0)
+    passed = out_of_memory_above(model, 24)
+    history = train(model, loader(), epochs=1, learning_rate=1e-3, progress=False)
+    assert max(passed) <= 24 and capsys.readouterr().out == ""
+    monkeypatch.undo()
+    whole = train(tiny_bert(dropout=0.0), loader(), epochs=1, learning_rate=1e-3, progress=False)
+    assert history.step_loss == pytest.approx(whole.step_loss, rel=1e-2)

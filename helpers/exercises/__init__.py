@@ -55,6 +55,8 @@ message for a learner who made it.
   the notebook is changed; seed torch there; don't catch the learner's errors.
 - `check(answer)`, instead of cases, for what has more than one right answer: returns None if right, else one of the
   mistakes (whose docstring is shown) or a text.
+- `minutes` is the author's estimate of the time that a learner needs who has just read the notebook: 6 for an
+  exercise and 2 for a question unless said otherwise. The instructor's guide adds them up.
 - A mistake must not call the solution by its name: that is the exercise by then.
 - Messages may hold `code` and *emphasis*. Import torch, numpy, transformers inside functions only.
 """

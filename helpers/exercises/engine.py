@@ -109,10 +109,12 @@ class Exercise:
         praise="",
         tolerance=1e-5,
         time_limit=10,
+        minutes=6,
     ):
         if cases is not None and check is not None:
             raise ValueError(f"{solution.__name__}: give `cases` or `check`, not both.")
         self.name, self.title, self.praise = solution.__name__, title, praise
+        self.minutes = minutes  # the author's estimate, for the instructor's guide
         self.answer, self.hints, self.mistakes = solution, hints, mistakes
         self.is_value = inspect.isfunction(solution) and not inspect.signature(solution).parameters
         self.state = NOT_ATTEMPTED
@@ -273,11 +275,12 @@ class Exercise:
 class Quiz:
     """A question with lettered options, each of which explains itself."""
 
-    def __init__(self, question, *, options, right, why):
+    def __init__(self, question, *, options, right, why, minutes=2):
         if set(options) != set(why) or right not in options:
             raise ValueError(f"Quiz {question!r}: give every option a `why`, and make `right` one of the options.")
         self.question, self.options, self.right, self.why = question, options, right, why
         self.title, self.state = question, NOT_ATTEMPTED
+        self.minutes = minutes  # the author's estimate, for the instructor's guide
 
     def check(self, answer=____):
         """Explain the chosen option, a letter. Never raises."""

@@ -98,6 +98,7 @@ _CURVE = [(50, 0.55), (200, 0.67), (800, 0.71), (3200, 0.79)]
 labels_for = Exercise(
     labels_for,
     title="Read a learning curve",
+    minutes=10,
     cases={
         "70% on the curve 50: 55%, 200: 67%, 800: 71%, 3,200: 79%": (_CURVE, 0.70),
         "61% on the same curve": (_CURVE, 0.61),
@@ -215,6 +216,7 @@ def _budgets():
 choose = Exercise(
     choose,
     title="Choose the learner for a budget",
+    minutes=8,
     cases=_budgets,
     mistakes=[
         forgets_the_budget,

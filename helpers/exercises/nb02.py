@@ -100,6 +100,7 @@ _VOCABULARY = {piece: place for place, piece in enumerate(_PIECES)}
 forgiving_match = Exercise(
     forgiving_match,
     title="An emoji shouldn't cost a word",
+    minutes=7,
     cases={
         "'great🙂'": ("great🙂", _VOCABULARY),
         "'unwatxable'": ("unwatxable", _VOCABULARY),
@@ -181,6 +182,7 @@ def mask_from_the_ids(rows, pad_token_id):
 pad_left = Exercise(
     pad_left,
     title="Padding on the left, and its attention mask",
+    minutes=8,
     cases={
         "rows of 3, 1 and 2 ids": ([[101, 7, 102], [5], [8, 9]], 0),
         "padding with id 50256": ([[11, 12], [13, 14, 15, 16]], 50256),
@@ -246,6 +248,7 @@ def throws_away_the_ends(ids, head, tail):
 head_and_tail = Exercise(
     head_and_tail,
     title="Head and tail, of any size",
+    minutes=7,
     cases={
         "10 ids, head 2, tail 3": (list(range(10)), 2, 3),
         "10 ids, head 4, tail 0": (list(range(10)), 4, 0),

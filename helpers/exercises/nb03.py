@@ -134,6 +134,7 @@ def _three_steps(answer, seed):
 training_step = Exercise(
     training_step,
     title="Write one training step",
+    minutes=8,
     cases={"three steps on a tiny BERT": (0,), "three steps on another tiny BERT": (1,)},
     run=_three_steps,
     mistakes=[keeps_old_gradients, clears_too_early, never_clips, never_steps, trains_in_eval_mode],
@@ -213,6 +214,7 @@ def in_degrees(step, total_steps, peak, warmup):
 cosine_rate = Exercise(
     cosine_rate,
     title="Warm-up, then cosine decay",
+    minutes=4,
     cases=[(0, 100, 1e-4, 0.1), (9, 100, 1e-4, 0.1), (10, 100, 1e-4, 0.1), (70, 100, 1e-4, 0.1), (39, 40, 2e-5, 0.25)],
     mistakes=[no_warmup, counts_from_the_start, quarter_wave, straight_line, in_degrees],
     hints=[
@@ -441,6 +443,7 @@ def _watch(answer):
 fine_tune = Exercise(
     fine_tune,
     title="Repair the faulty loop",
+    minutes=20,
     check=_watch,
     mistakes=[
         old_import,

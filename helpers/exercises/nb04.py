@@ -50,6 +50,7 @@ def smallest_loss_itself(train_loss, validation_loss, validation_accuracy):
 best_epoch = Exercise(
     best_epoch,
     title="Read the best epoch off a history",
+    minutes=4,
     cases={
         "a run that overfits": ([0.69, 0.5, 0.3, 0.1], [0.71, 0.58, 0.61, 0.66], [0.55, 0.7, 0.72, 0.71]),
         "a run with a wobble": ([0.7, 0.6, 0.5, 0.4, 0.2], [0.7, 0.6, 0.65, 0.55, 0.8], [0.6, 0.7, 0.65, 0.68, 0.7]),
@@ -220,6 +221,7 @@ def _run_epochs(answer, losses, settings):
 EarlyStopping = Exercise(
     EarlyStopping,
     title="Write EarlyStopping",
+    minutes=15,
     run=_run_epochs,
     cases={
         "the losses 0.6, 0.5, 0.7, 0.8 with patience=1": ([0.6, 0.5, 0.7, 0.8], {"patience": 1}),
@@ -288,6 +290,7 @@ def scales_by_what_stayed():
 on_paper = Exercise(
     on_paper,
     title="Dropout on paper",
+    minutes=3,
     mistakes=[forgets_to_scale, multiplies_instead, divides_by_the_rate, drops_the_others, scales_by_what_stayed],
     hints=["First the mask: two of the five numbers become 0.", "Then divide what stays by 1 - 0.2 = 0.8."],
     praise="Now let the computer throw the dice.",
@@ -373,6 +376,7 @@ def _many_dice(answer, rate, training):
 dropout = Exercise(
     dropout,
     title="Dropout in code",
+    minutes=7,
     run=_many_dice,
     cases={
         "10,000 threes, rate 0.3, train mode": (0.3, True),

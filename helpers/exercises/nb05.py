@@ -207,6 +207,7 @@ _PROBABILITIES = [0.05, 0.12, 0.2, 0.31, 0.38, 0.44, 0.57, 0.63, 0.7, 0.82, 0.86
 best_threshold = Exercise(
     best_threshold,
     title="The threshold for a cost",
+    minutes=10,
     run=_cost_of_the_answer,
     cases={
         "a false positive that costs 5": (_LABELS, _PROBABILITIES, 5, 1),
@@ -278,6 +279,7 @@ def stops_at_no_and_wasted():
 mislabelled = Exercise(
     mislabelled,
     title="Find the mislabelled review",
+    minutes=8,
     mistakes=[takes_scolding_for_blame, takes_praise_of_parts, misses_the_sarcasm, stops_at_no_and_wasted],
     hints=[
         "Ask of each review: would its author tell a friend to see this film? Single words mislead.",
