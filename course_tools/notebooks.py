@@ -1,7 +1,8 @@
-"""What `start.py` does with notebooks: run them, write their outputs back, and fill the README's tables.
+"""What `start.py` does with notebooks: run them, write their outputs back, and fill what is generated.
 
     notebooks.py run OUT NOTEBOOK…      execute, save the executed copies and summary.json in OUT
-    notebooks.py refresh [NOTEBOOK…]    execute on the laptop track, write the outputs back, then fill the tables
+    notebooks.py refresh [NOTEBOOK…]    execute on the laptop track, write the outputs back, then write README's tables,
+                                        the setup cells and the badges
     notebooks.py kernel                 start a kernel as JupyterLab would; print where it runs and on which track
     notebooks.py kernel offline         the same, and load model and reviews there with the network blocked
 
@@ -9,6 +10,7 @@ It runs with the Python of .venv, because it needs nbclient. Learners don't need
 """
 
 import base64
+import copy
 import hashlib
 import html
 import json
@@ -20,6 +22,7 @@ import signal
 import sys
 import threading
 import time
+import tomllib
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -39,6 +42,8 @@ README = ROOT / "README.md"
 MINUTES = ROOT / "results" / "notebook_minutes.json"
 PICTURE = ROOT / "results" / "picture.png"
 FIGURES = "application/vnd.course.figures+json"  # written by helpers.plots.measured
+COLAB = "https://colab.research.google.com"
+COLAB_GPU = {"accelerator": "GPU", "colab": {"gpuType": "T4"}}  # metadata that makes Colab lend a notebook a GPU
 ENCRYPTED = {"transport_encryption": "auto"}  # else each kernel warns that it talks in plain text
 
 
@@ -190,15 +195,18 @@ def refresh(paths):
 
 
 def code_hash(notebook):
-    """Return a hash of a notebook's code cells: outputs made by other code are out of date."""
-    sources = [cell.source for cell in code_cells(notebook)]
+    """Return a hash of a notebook's code cells: outputs made by other code are out of date.
+
+    The setup cell does not count: it is generated, and says the same wherever the course was fetched from.
+    """
+    sources = [cell.source for cell in code_cells(notebook) if not is_setup(cell)]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def tidy(notebook):
     """Take out of an executed notebook what belongs to one machine or one moment, and note what made its outputs."""
     notebook.metadata = {
-        **{key: value for key, value in notebook.metadata.items() if key in ("accelerator", "colab")},
+        **COLAB_GPU,
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
         "course": {"outputs_of": code_hash(notebook)},
@@ -252,16 +260,16 @@ def minutes_table():
     """Return the README's table of notebooks, their questions and their measured minutes."""
     results = json.loads(MINUTES.read_text(encoding="utf-8")) if MINUTES.exists() else {}
     tracks = list(results)
+    in_colab = [""] if any(badge(path) for path in notebooks()) else []  # a column only where there are badges
     rows = [
-        ["Notebook", "The question it answers", *(f"Minutes, {track} track" for track in tracks)],
-        ["---"] * 2 + ["---:"] * len(tracks),
+        ["Notebook", "The question it answers", *(f"Minutes, {track} track" for track in tracks), *in_colab],
+        ["---"] * 2 + ["---:"] * len(tracks) + ["---"] * len(in_colab),
     ]
     for path in notebooks():
         title, question = title_and_question(read(path))
         measured = [results[track]["minutes"].get(path.name[:2]) for track in tracks]
-        rows.append(
-            [f"[{title}](notebooks/{path.name})", question, *("" if m is None else f"{m:.1f}" for m in measured)]
-        )
+        minutes = ["" if m is None else f"{m:.1f}" for m in measured]
+        rows.append([f"[{title}](notebooks/{path.name})", question, *minutes, *(badge(path) for _ in in_colab)])
     where = "; ".join(f"{track} track: {results[track]['machine']}" for track in tracks)
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"{table}\n\nMeasured on: {where}." if where else table
@@ -312,7 +320,15 @@ def with_tables(text, tables=TABLES):
 
 
 def fill_tables():
-    """Write the README's generated tables and its picture, and those of the pages in workshop/."""
+    """Write all that is generated without running a notebook.
+
+    These are the README's tables and its picture, those of the pages in workshop/, and what is written from the
+    course's address: setup cells and badges.
+    """
+    for path in notebooks():
+        notebook = read(path)
+        if with_address(notebook, path) != notebook:
+            write(path, nbformat.writes(with_address(notebook, path)) + "\n")
     picture = readme_picture()
     if picture:
         PICTURE.parent.mkdir(exist_ok=True)
@@ -328,6 +344,81 @@ def fill_tables():
         write(page, text)
 
 
+# ---------------------------------------------------------------- what is written from the course's public address
+
+SETUP = """\
+import os
+{imports}import sys
+from importlib.util import find_spec
+
+sys.path[:0] = [os.path.abspath(place) for place in (".", "..") if os.path.isdir(f"{{place}}/helpers")]
+if not find_spec("helpers"):{otherwise}
+from helpers.track import current_track, set_seed
+
+track = current_track()
+print(track)"""
+NO_ADDRESS = """  # this notebook was opened alone
+    raise ModuleNotFoundError(
+        "This notebook needs the course around it: open it there, or name the course's repository in "
+        "pyproject.toml, below [tool.course], run `python3 start.py refresh --tables`, and open the notebook again."
+    )"""
+FETCH = """  # this notebook was opened alone, in Colab say: fetch the course around it
+    fetch = "git clone --quiet --depth=1 --branch={branch} {repository}"
+    if not os.path.isdir("{folder}"):
+        if (git := subprocess.getstatusoutput(f"{{fetch}} unfinished-{{os.getpid()}}"))[0]:
+            raise RuntimeError(f"The course was not fetched: check the network and run the cell again. {{git[1]}}")
+        os.rename(f"unfinished-{{os.getpid()}}", "{folder}")
+    runpy.run_path("{folder}/course_tools/colab.py", run_name="__main__")  # installs what is missing"""
+FOLDER = "bert-finetuning-course"  # where a notebook that was opened alone puts the course
+
+
+def address():
+    """Return (repository, branch) from pyproject.toml; the repository is empty while the course has no public home."""
+    course = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["course"]
+    repository, branch = course["repository"], course["branch"]
+    # A shell reads both. No other characters are needed where anybody may fetch from.
+    if repository and not re.fullmatch(r"(https|file)://[\w./:~+-]+", repository):
+        sys.exit(
+            f"The repository in pyproject.toml is {repository!r}: give its whole public address, as in "
+            "https://github.com/NAME/COURSE."
+        )
+    if not re.fullmatch(r"[\w./+-]+", branch):
+        sys.exit(f"The branch in pyproject.toml is {branch!r}: give the name of one that exists, main say.")
+    return repository, branch
+
+
+def setup_source():
+    """Return the source of the setup cell, the same for all notebooks."""
+    repository, branch = address()
+    if not repository:
+        return SETUP.format(imports="", otherwise=NO_ADDRESS)
+    otherwise = FETCH.format(repository=repository, branch=branch, folder=FOLDER)
+    return SETUP.format(imports="import runpy\nimport subprocess\n", otherwise=otherwise)
+
+
+def badge(path):
+    """Return the badge that opens a notebook in Colab, in Markdown; "" unless the repository is on GitHub."""
+    repository, branch = address()
+    name = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", repository)
+    if not name:
+        return ""
+    place = f"{COLAB}/github/{name[1]}/blob/{branch}/notebooks/{path.name}"
+    return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({place})"
+
+
+def with_address(notebook, path):
+    """Return a copy of a notebook with its setup cell made anew, and the badge below its title if there is one."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells[:1]:
+        if cell.cell_type == "markdown":
+            title, *rest = re.sub(r"\n\n\[!\[Open in Colab\].*", "", cell.source).split("\n")
+            cell.source = "\n".join([title, *(["", badge(path)] if badge(path) else []), *rest])
+    for cell in code_cells(notebook):
+        if is_setup(cell):
+            cell.source = setup_source()
+    return notebook
+
+
 # --------------------------------------------------------------------------------------------------------- files
 
 
@@ -338,6 +429,10 @@ def notebooks():
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def is_setup(cell):
+    return "setup" in cell.metadata.get("tags", [])
 
 
 def read(path):

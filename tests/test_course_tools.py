@@ -32,6 +32,7 @@ def course(tmp_path):
     folder = tmp_path / "course"
     for name in ("course_tools", "helpers"):
         shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "notebooks").mkdir()
     for name, cells in (("01_good", GOOD), ("02_bad", BAD)):
         title = new_markdown_cell(f"# {name}\n\n**The question:** is it\n{name}?\n\nMore? Later.")
@@ -112,6 +113,7 @@ def test_refresh_writes_back_only_what_ran_to_its_end(course):
 
     good = tools.read(course / "notebooks" / "01_good.ipynb")
     assert good.metadata.course.outputs_of == tools.code_hash(good)
+    assert good.metadata.accelerator == "GPU" and good.metadata.colab == {"gpuType": "T4"}
     assert [cell.execution_count for cell in good.cells[1:]] == [1, 2]
     assert [cell.metadata for cell in good.cells[1:]] == [{"tags": ["keep"]}] * 2
     assert good.cells[1].outputs[0].text == "notebooks .venv\ntwo\n"
@@ -163,10 +165,12 @@ def test_the_readmes_picture_comes_from_the_cell_that_is_marked(course, monkeypa
     assert (course / "results" / "p.png").read_bytes() == b"pixels"
 
 
-def test_the_hash_changes_with_the_code_and_not_with_the_prose():
-    notebook = new_notebook(cells=[new_markdown_cell("a"), new_code_cell("x = 1"), new_code_cell("y = 2")])
+def test_the_hash_changes_with_the_code_and_not_with_the_prose_or_the_setup_cell():
+    setup = new_code_cell("fetch", metadata={"tags": ["setup"]})
+    notebook = new_notebook(cells=[new_markdown_cell("a"), new_code_cell("x = 1"), new_code_cell("y = 2"), setup])
     before = tools.code_hash(notebook)
     notebook.cells[0].source = "b"
+    setup.source = "fetch elsewhere"
     notebook.cells[1].outputs = [new_output("stream", text="1")]
     assert tools.code_hash(notebook) == before
     notebook.cells[1].source, notebook.cells[2].source = "x = 1\ny", "= 2"

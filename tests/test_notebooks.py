@@ -128,13 +128,15 @@ def test_the_figures_have_the_names_that_other_tools_ask_for(notebook, request):
     assert set(figures) == set(FIGURES[number].split())
 
 
-def test_the_setup_cell_is_the_same_in_all_notebooks():
-    setups = set()
-    for path in NOTEBOOKS:
-        first = code_cells(tools.read(path))[0]
-        assert "setup" in first.metadata.get("tags", []), f"{path.stem}: the first code cell must have the tag setup"
-        setups.add(first.source)
-    assert len(setups) <= 1
+def test_the_setup_cell_and_badge_are_current(notebook, request):
+    path = request.node.callspec.params["notebook"]
+    setups = [cell for cell in notebook.cells if tools.is_setup(cell)]
+    assert setups == code_cells(notebook)[:1], "the first code cell, and no other, must have the tag setup"
+    assert tools.with_address(notebook, path) == notebook, "run `python3 start.py refresh --tables`"
+
+
+def test_colab_is_asked_for_a_gpu(notebook):
+    assert tools.COLAB_GPU.items() <= notebook.metadata.items(), "run `python3 start.py refresh` for this notebook"
 
 
 # ----------------------------------------------------------------------------- a fault can't pass: throw-away notebooks
@@ -220,6 +222,7 @@ def test_a_faulty_committed_notebook_is_noticed():
         test_every_picture_has_a_text_that_states_its_finding,
         test_outputs_hold_no_errors_warnings_widgets_or_machine_paths,
         test_code_cells_fit_on_a_screen_and_use_no_magics,
+        test_colab_is_asked_for_a_gpu,
         test_the_first_cell_has_a_title_and_a_question,
         test_the_rhythm_is_kept,
     ):

