@@ -20,6 +20,7 @@ table.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -57,7 +58,8 @@ def one_training(options):
     ids = {name: encode(reviews[name]["text"], tokenizer, max_tokens=options.tokens) for name in ("train", "test")}
     labels = {name: list(reviews[name]["label"]) for name in ("train", "test")}
     if options.contender == "course-fp32":
-        training.processor_has_bf16 = lambda: False
+        in_32_bits = contextlib.nullcontext, torch.amp.GradScaler("cpu", enabled=False)
+        training.mixed_precision = lambda device: in_32_bits
 
     ceilings = [ceiling(options.device)]
     set_seed(options.seed)
@@ -77,7 +79,6 @@ def one_training(options):
         "accuracy": accuracy,
         **{f"fraction_of_{kind}": useful / statistics.mean(c[kind] for c in ceilings) for kind in ceilings[0]},
         "ceilings": ceilings,
-        "bf16": training.processor_has_bf16() if options.device == "cpu" else torch.cuda.is_bf16_supported(),
         "threads": torch.get_num_threads(),
     }
 
