@@ -41,7 +41,8 @@ STARTUP = "import google.colab\nget_ipython().__class__ = google.colab._shell.Sh
 
 
 def copy_course(folder):
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "outputs", "runs", "build", "dist", "*.egg-info")
+    names = (".git", ".venv*", ".*cache", ".hypothesis", ".ipynb_checkpoints", "__pycache__", "outputs", "runs")
+    ignored = shutil.ignore_patterns(*names, "solutions", "build", "dist", "*.egg-info")
     return Path(shutil.copytree(ROOT, folder, ignore=ignored))
 
 

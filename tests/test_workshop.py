@@ -260,7 +260,7 @@ def test_git_ignores_what_is_made_for_instructors():
 
 def test_the_commands_name_notebooks_and_folder(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(start, "set_up", lambda: None)
+    monkeypatch.setattr(start, "set_up", lambda pack: None)
     monkeypatch.setattr(start, "hand_over", lambda command: asked.append(command[1:]) or 0)
     for arguments, out in [
         (["slides", "3"], ROOT / "runs" / "slides"),
