@@ -102,7 +102,8 @@ def _fetch_one(url, path, digest, stop):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > WAIT:
                 leftover.unlink()
-    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
+    # A name of its own: an earlier download that was interrupted may just be deleting its file.
+    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}-{threading.get_ident()}")
     found = hashlib.sha256()
     try:
         with open(unfinished, "wb") as file:

