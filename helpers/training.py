@@ -245,7 +245,7 @@ def mixed_precision(device):
 
     Half of the bits are enough for most products, where the hardware multiplies such numbers: bf16 on NVIDIA GPUs
     from Ampere on and on some newer processors; fp16 on older NVIDIA GPUs, where small gradients must be scaled up to
-    survive. Elsewhere both do nothing (fp32). Built by hand in notebook 03.
+    survive. Elsewhere both do nothing (fp32). Notebook 03 looks at what it chooses.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -260,7 +260,7 @@ def mixed_precision(device):
 
 def processor_has_bf16():
     """Can this processor multiply 16-bit numbers by itself? (Newer Intel Xeon, AMD from Zen 4 on: twice as fast.)"""
-    ask = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 on some systems can't tell
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # a torch that can't tell: then no
     return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
