@@ -46,9 +46,9 @@ import time
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.abspath(os.environ.get("COURSE_VENV") or os.path.join(ROOT, ".venv"))
 REQUIREMENTS = os.path.join(ROOT, "requirements.txt")
-RUNNER = os.path.join(ROOT, "course_tools", "notebooks.py")
-WORKSHOP = os.path.join(ROOT, "course_tools", "workshop.py")
-PACKER = os.path.join(ROOT, "course_tools", "pack.py")
+RUNNER = os.path.join(ROOT, "tools", "notebooks.py")
+WORKSHOP = os.path.join(ROOT, "tools", "workshop.py")
+PACKER = os.path.join(ROOT, "tools", "pack.py")
 STAMP = os.path.join(VENV, "course-setup.json")  # marks the folder as ours, and says how far the set-up has come
 UNFINISHED = {"venv": "unfinished"}
 
@@ -421,7 +421,7 @@ def go_on_from_a_copy(around, arguments, pack):
 
 
 def make_pack(folder, platforms, pythons, pack=None):
-    """Let course_tools/pack.py make a pack, or go on with one."""
+    """Let tools/pack.py make a pack, or go on with one."""
     here = this_computer()
     targets = [f"{name}-{python}" for name in platforms or [here["platform"]] for python in pythons or [here["python"]]]
     set_up(pack)

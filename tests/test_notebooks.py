@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_tools import notebooks as tools
+from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = tools.notebooks()

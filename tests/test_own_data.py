@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from helpers.careful.own_data import read_reviews
 from helpers.data import load_reviews
-from helpers.own_data import read_reviews
 
 SUFFIXES = [".csv", ".jsonl", ".parquet"]
 KEEPS_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

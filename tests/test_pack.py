@@ -18,7 +18,7 @@ import pytest
 from test_start import ROOT, assert_one_sentence, environment, free_room, run_start, tiny_course, write_wheel
 
 import start
-from course_tools import pack as packing
+from tools import pack as packing
 
 PREFLIGHT = (ROOT / "workshop" / "preflight.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ ELSEWHERE = f"import platform; platform.system = lambda: {SYSTEM[NOWHERE]!r}; pl
 def course_with_index(folder):
     """Make a tiny course whose one package needs a second one on one system, and one that isn't there on another."""
     course = tiny_course(folder)
-    shutil.copytree(ROOT / "course_tools", course / "course_tools")
+    shutil.copytree(ROOT / "tools", course / "tools")
     (course / "helpers").mkdir()
     (course / "helpers" / "a.py").write_text("a = 1\n")
     (course / ".gitignore").write_text("# not part of the course\n/.venv/\n/.venv.lock\n/outputs/\n__pycache__/\n")
@@ -126,7 +126,7 @@ def test_a_pack_for_another_python_holds_what_that_python_needs(made, tmp_path):
     (tmp_path / "wheels").mkdir()
     for name in os.listdir(made.course.parent / "index"):
         shutil.copy(made.course.parent / "index" / name, tmp_path / "wheels")
-    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from course_tools import pack\n"
+    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import pack\n"
     code += f"from pathlib import Path; print(pack.rehearse({target!r}, Path({str(tmp_path / 'wheels')!r})))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     wanted = [NEEDED_THERE, "only_on_new_pythons-0.0.1-py3-none-any.whl", "pytest-0.0.1-py3-none-any.whl"]
@@ -141,7 +141,7 @@ def test_a_pack_holds_the_course_alone_and_its_checksums_are_those_of_standard_t
     }
     assert (made.stick / "course" / "notebooks" / "01_first.ipynb").is_file()
     top = {path.name for path in (made.stick / "course").iterdir()}
-    assert top == {".gitignore", "course_tools", "helpers", "notebooks", "requirements.txt", "start.py"}
+    assert top == {".gitignore", "tools", "helpers", "notebooks", "requirements.txt", "start.py"}
     if shutil.which("sha256sum"):
         subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=made.stick, check=True)
 
@@ -206,7 +206,7 @@ def test_somebodys_folder_is_not_touched(made, tmp_path):
 
 def test_a_stick_without_room(made, tmp_path):
     (tmp_path / "wheels").mkdir()
-    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from course_tools import pack\n"
+    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import pack\n"
     code += (
         f"from pathlib import Path; pack.check_room(Path({str(tmp_path)!r}), [pack.target_of('windows-3.13')] * 2, 0)"
     )
@@ -239,7 +239,7 @@ def test_a_pack_holds_what_is_committed(made, tmp_path):
         subprocess.run(["git", *identity, *arguments], cwd=course, check=True, capture_output=True)
 
     def files():
-        code = "import json; from course_tools import pack; print(json.dumps([n for n in pack.course_files(())]))"
+        code = "import json; from tools import pack; print(json.dumps([n for n in pack.course_files(())]))"
         code += "; print(pack.course_files(())['notebooks/01_first.ipynb'].decode())"
         return subprocess.run([sys.executable, "-c", code], cwd=course, capture_output=True, text=True)
 
@@ -255,7 +255,7 @@ def test_a_pack_holds_what_is_committed(made, tmp_path):
     requirements = course / "requirements.txt"
     requirements.write_text("pytest==0.0.2\n")
     env = environment(COURSE_VENV=str(made.course / ".venv"))
-    command = [sys.executable, course / "course_tools" / "pack.py", "make", tmp_path / "stick", f"{OTHER}-3.11"]
+    command = [sys.executable, course / "tools" / "pack.py", "make", tmp_path / "stick", f"{OTHER}-3.11"]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert_one_sentence(done, "requirements.txt", "commit it first")
 
@@ -456,13 +456,13 @@ def test_the_check_word_is_the_same_for_the_same_course_alone(made, tmp_path):
 
 def test_a_kernel_with_the_network_blocked_loads_model_and_reviews(tmp_path):
     def ask(folder):
-        command = [sys.executable, str(folder / "course_tools" / "notebooks.py"), "kernel", "offline"]
+        command = [sys.executable, str(folder / "tools" / "notebooks.py"), "kernel", "offline"]
         env = {**os.environ, "COURSE_TRACK": "laptop", "IPYTHONDIR": str(tmp_path / "ipython")}
         return json.loads(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
 
     answer = ask(ROOT)
     assert answer["error"] == "" and answer["track"].startswith("Track: laptop")
-    for name in ("course_tools", "helpers", "tests"):
+    for name in ("tools", "helpers", "tests"):
         shutil.copytree(ROOT / name, tmp_path / "course" / name)
     with open(tmp_path / "course" / "helpers" / "data.py", "a", encoding="utf-8") as file:
         file.write(

@@ -16,13 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_tools import notebooks as tools
 from helpers import plots
 from helpers.batches import encode
 from helpers.data import load_reviews
 from helpers.models import load_tokenizer
 from helpers.report import measure, model_card, paired_comparison, report, show_report
 from helpers.track import current_track
+from tools import notebooks as tools
 
 NAMES = ["bad", "fair", "good", "very good"]
 WORDS = {"bad": "dull weak", "fair": "plain usual", "good": "fine warm", "very good": "great moving"}

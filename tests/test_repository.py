@@ -17,8 +17,8 @@ from packaging.version import Version
 
 import helpers
 import start
-from course_tools import notebooks as tools
 from helpers.data import DATA_SHA256
+from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -11,10 +11,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import start
-from course_tools import notebooks as tools
-from course_tools import workshop
 from helpers.exercises.engine import Exercise, told
 from helpers.exercises.solve import solved
+from tools import notebooks as tools
+from tools import workshop
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = tools.notebooks()

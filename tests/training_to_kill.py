@@ -17,8 +17,8 @@ import numpy
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from helpers import checkpoints, resuming
 from helpers.batches import make_loader
+from helpers.careful import checkpoints, resuming
 from helpers.training import EarlyStopping, train
 
 

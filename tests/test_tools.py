@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_tools import notebooks as tools
+from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +30,7 @@ BAD = ["print('before')", "raise ValueError('a sentence\\nand another')", "print
 def course(tmp_path):
     """A copy of the course with tiny notebooks: 01 runs to its end, 02 fails in its second cell."""
     folder = tmp_path / "course"
-    for name in ("course_tools", "helpers"):
+    for name in ("tools", "helpers"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "notebooks").mkdir()
@@ -45,7 +45,7 @@ def course(tmp_path):
 
 def command(course, *arguments, notebooks=()):
     paths = [str(course / "notebooks" / f"{name}.ipynb") for name in notebooks]
-    return [sys.executable, str(course / "course_tools" / "notebooks.py"), *map(str, arguments), *paths]
+    return [sys.executable, str(course / "tools" / "notebooks.py"), *map(str, arguments), *paths]
 
 
 def outputs_of(path):

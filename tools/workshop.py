@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT))
 
 from nbconvert.filters import markdown2html  # noqa: E402
 
-from course_tools import notebooks as tools  # noqa: E402
 from helpers.exercises.engine import Exercise, Quiz, tasks_of, told  # noqa: E402
 from helpers.exercises.solve import solved  # noqa: E402
+from tools import notebooks as tools  # noqa: E402
 
 # ------------------------------------------------------------------------- the plan: what is taught when, and how
 

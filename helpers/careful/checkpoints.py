@@ -1,4 +1,4 @@
-"""Checkpoint files: everything that a training needs in order to go on after a stop (used by helpers/resuming.py).
+"""Checkpoint files: everything that a training needs in order to go on after a stop (for resuming.py).
 
 A checkpoint is one safetensors file: the tensors, and everything else as JSON in its header. Nothing is unpickled. It
 is written under another name, forced onto the disk and then renamed, so that it is there as a whole or not at all; its
@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-FORMAT = "helpers.checkpoints 1"
+FORMAT = "helpers.careful.checkpoints 1"
 TENSOR = "tensor of this file"  # stands in the JSON where a tensor was, with its name
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from helpers.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from helpers.careful.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 
 SAVE_EVERY_SECONDS = 180  # and at the end of each epoch
 MAY_DIFFER = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")  # between two sittings, in a config

@@ -36,11 +36,11 @@ from traitlets.config import Config
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from course_tools import speed  # noqa: E402
+from tools import speed  # noqa: E402
 
 README = ROOT / "README.md"
-MINUTES = ROOT / "results" / "notebook_minutes.json"
-PICTURE = ROOT / "results" / "picture.png"
+MINUTES = ROOT / "tools" / "results" / "notebook_minutes.json"
+PICTURE = ROOT / "tools" / "results" / "picture.png"
 FIGURES = "application/vnd.course.figures+json"  # written by helpers.plots.measured
 COLAB = "https://colab.research.google.com"
 COLAB_GPU = {"accelerator": "GPU", "colab": {"gpuType": "T4"}}  # metadata that makes Colab lend a notebook a GPU
@@ -334,7 +334,7 @@ def fill_tables():
         PICTURE.parent.mkdir(exist_ok=True)
         PICTURE.write_bytes(picture[1])
     write(README, with_tables(README.read_text(encoding="utf-8")))
-    from course_tools import workshop  # which imports this module
+    from tools import workshop  # which imports this module
 
     try:
         pages = workshop.filled()
@@ -368,7 +368,7 @@ FETCH = """  # this notebook was opened alone, in Colab say: fetch the course ar
         if (git := subprocess.getstatusoutput(f"{{fetch}} unfinished-{{os.getpid()}}"))[0]:
             raise RuntimeError(f"The course was not fetched: check the network and run the cell again. {{git[1]}}")
         os.rename(f"unfinished-{{os.getpid()}}", "{folder}")
-    runpy.run_path("{folder}/course_tools/colab.py", run_name="__main__")  # installs what is missing"""
+    runpy.run_path("{folder}/tools/colab.py", run_name="__main__")  # installs what is missing"""
 FOLDER = "bert-finetuning-course"  # where a notebook that was opened alone puts the course
 
 

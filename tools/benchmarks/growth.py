@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How does training time grow with the number of reviews, and with the number of tokens?
 
-    python benchmarks/growth.py       about three minutes on two cores; the same Python as for training_speed.py
+    python tools/benchmarks/growth.py       about three minutes on two cores; the same Python as for training_speed.py
 
 Each size is trained on several times, the sizes in turns. Long IMDb reviews are taken, so that each one fills its
 tokens. The results go to results/growth.json, from which `python3 start.py refresh --tables` writes README's table.
@@ -14,22 +14,22 @@ import statistics
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("COURSE_TRACK", "laptop")
 
-from course_tools.notebooks import machine, write  # noqa: E402
 from helpers.batches import encode, make_loader  # noqa: E402
 from helpers.data import load_reviews  # noqa: E402
 from helpers.models import load_classifier, load_tokenizer  # noqa: E402
 from helpers.training import train  # noqa: E402
+from tools.notebooks import machine, write  # noqa: E402
 
 REVIEWS, AT_TOKENS = (64, 128, 256), 128  # 1, 2 and 4 times as many
 TOKENS, AT_REVIEWS = (64, 128, 256, 512), 64
 TURNS = 3
 
 
-def main(out=ROOT / "results" / "growth.json", reviews=REVIEWS, tokens=TOKENS, turns=TURNS):
+def main(out=ROOT / "tools" / "results" / "growth.json", reviews=REVIEWS, tokens=TOKENS, turns=TURNS):
     tokenizer = load_tokenizer()
     texts = load_reviews("imdb", n_train=4000, n_validation=0, n_test=0)["train"]["text"]
     long = [ids for ids in encode(texts, tokenizer, max_tokens=max(tokens)) if len(ids) == max(tokens)]

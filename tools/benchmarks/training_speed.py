@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How fast is the course's training loop, against what people use and against the processor?
 
-    python benchmarks/training_speed.py                 all contenders, three seeds; about half an hour on two cores
-    python benchmarks/training_speed.py --device cuda   the same on a GPU
+    python tools/benchmarks/training_speed.py                 all contenders, three seeds; half an hour on two cores
+    python tools/benchmarks/training_speed.py --device cuda   the same on a GPU
 
 (with the Python of .venv: `.venv/bin/python`, on Windows `.venv\\Scripts\\python`). Each training runs in a process of
 its own, and the contenders take turns, so that a slow minute of the computer hits all of them. All train the packaged
@@ -31,7 +31,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("COURSE_TRACK", "laptop")  # the packaged model and reviews; the Hub is never asked
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -244,7 +244,7 @@ def peak_megabytes(device):
 
 def all_trainings(options):
     """Run every contender once for each seed, in turns, and write the results after each training."""
-    from course_tools.notebooks import machine, write
+    from tools.notebooks import machine, write
 
     if options.device == "cuda":
         import torch
@@ -252,7 +252,7 @@ def all_trainings(options):
         described = f"{torch.cuda.get_device_name(0)}; {machine()}"
     else:
         described = machine()
-    out = options.out or ROOT / "results" / f"training_speed_{options.device}.json"
+    out = options.out or ROOT / "tools" / "results" / f"training_speed_{options.device}.json"
     results = {
         "machine": described,
         "date": datetime.date.today().isoformat(),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long is it from an empty folder to JupyterLab, and how large does the folder get?
 
-    python3 benchmarks/startup.py     some minutes; it clones this course into a temporary folder and sets it up there
+    python3 tools/benchmarks/startup.py   some minutes; it clones the course into a temporary folder and sets it up there
 
 Measured with a fresh HOME, so that nothing is taken from an earlier set-up: `git clone`, then `python3 start.py`, until
 the first notebook's page is served; the same command again; and `import helpers` alone. The results go to
@@ -21,7 +21,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def until_served(course, environment):
@@ -75,9 +75,9 @@ def main():
             "megabytes_without_packages": megabytes(course) - megabytes(course / ".venv"),
             "seconds_import_helpers": statistics.median(imports),
         }
-    unfinished = ROOT / "results" / "startup.json.unfinished"
+    unfinished = ROOT / "tools" / "results" / "startup.json.unfinished"
     unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, ROOT / "results" / "startup.json")
+    os.replace(unfinished, ROOT / "tools" / "results" / "startup.json")
     print(json.dumps(results, indent=1))
 
 

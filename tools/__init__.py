@@ -1,0 +1,1 @@
+"""What start.py hands over to: set-up, doctor, packs, running and publishing."""
