@@ -89,7 +89,7 @@ def train(
     weight_decay      for AdamW; biases and LayerNorm weights are spared
     clip_norm         gradients longer than this are scaled down to it
     early_stopping    an EarlyStopping, which needs a validation_loader; afterwards the model has the best weights
-    checkpoint_dir    a folder; the same call again goes on from there after a stop (helpers/careful/resuming.py). It takes
+    checkpoint_dir    a folder; the same call again goes on from there after a stop (careful/resuming.py). It takes
                       up to 12 times the room of the model's weights
     seed              of dropout; on a CPU the same seed and loader give the same weights, to the last bit
     progress          show a bar and a line an epoch

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long is it from an empty folder to JupyterLab, and how large does the folder get?
 
-    python3 tools/benchmarks/startup.py   some minutes; it clones the course into a temporary folder and sets it up there
+    python3 tools/benchmarks/startup.py   minutes; it clones the course into a temporary folder and sets it up there
 
 Measured with a fresh HOME, so that nothing is taken from an earlier set-up: `git clone`, then `python3 start.py`, until
 the first notebook's page is served; the same command again; and `import helpers` alone. The results go to
