@@ -15,14 +15,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_start import ROOT, assert_one_sentence, environment, free_room, run_start, tiny_course, write_wheel
+from test_start import ROOT, assert_one_sentence, environment, free_disk, run_start, tiny_course, write_wheel
 
-import start
-from tools import pack as packing
+from tools import commands, doctor, ground, make_pack
+from tools import pack as packs
 
 PREFLIGHT = (ROOT / "workshop" / "preflight.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-HERE = start.this_computer()
+HERE = packs.this_computer()
 OTHER = "windows" if HERE["platform"] != "windows" else "linux"
 NOWHERE = next(
     name for name in ("macos", "linux") if name not in (HERE["platform"], OTHER)
@@ -36,8 +36,6 @@ ELSEWHERE = f"import platform; platform.system = lambda: {SYSTEM[NOWHERE]!r}; pl
 def course_with_index(folder):
     """Make a tiny course whose one package needs a second one on one system, and one that isn't there on another."""
     course = tiny_course(folder)
-    shutil.copytree(ROOT / "tools", course / "tools")
-    (course / "helpers").mkdir()
     (course / "helpers" / "a.py").write_text("a = 1\n")
     (course / ".gitignore").write_text("# not part of the course\n/.venv/\n/.venv.lock\n/outputs/\n__pycache__/\n")
     (course / "outputs").mkdir()
@@ -122,19 +120,19 @@ def test_a_pack_holds_what_each_computer_needs_and_lists_what_cannot_be_had(made
 
 
 def test_a_pack_for_another_python_holds_what_that_python_needs(made, tmp_path):
-    target = packing.target_of(f"{OTHER}-3.14")
+    target = make_pack.target_of(f"{OTHER}-3.14")
     (tmp_path / "wheels").mkdir()
     for name in os.listdir(made.course.parent / "index"):
         shutil.copy(made.course.parent / "index" / name, tmp_path / "wheels")
-    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import pack\n"
-    code += f"from pathlib import Path; print(pack.rehearse({target!r}, Path({str(tmp_path / 'wheels')!r})))"
+    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import make_pack\n"
+    code += f"from pathlib import Path; print(make_pack.rehearse({target!r}, Path({str(tmp_path / 'wheels')!r})))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     wanted = [NEEDED_THERE, "only_on_new_pythons-0.0.1-py3-none-any.whl", "pytest-0.0.1-py3-none-any.whl"]
     assert done.stdout.strip() == str(wanted), done.stderr
 
 
 def test_a_pack_holds_the_course_alone_and_its_checksums_are_those_of_standard_tools(made):
-    sums = start.read_sums(made.stick / "SHA256SUMS")
+    sums = packs.read_sums(made.stick / "SHA256SUMS")
     files = {path.relative_to(made.stick).as_posix(): path for path in made.stick.rglob("*") if path.is_file()}
     assert sums == {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if name != "SHA256SUMS"
@@ -206,13 +204,12 @@ def test_somebodys_folder_is_not_touched(made, tmp_path):
 
 def test_a_stick_without_room(made, tmp_path):
     (tmp_path / "wheels").mkdir()
-    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import pack\n"
-    code += (
-        f"from pathlib import Path; pack.check_room(Path({str(tmp_path)!r}), [pack.target_of('windows-3.13')] * 2, 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", f"{free_room(0.9)}; {code}"], capture_output=True, text=True)
+    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import make_pack\n"
+    code += "from pathlib import Path; two = [make_pack.target_of('windows-3.13')] * 2\n"
+    code += f"make_pack.check_disk(Path({str(tmp_path)!r}), two, 0)"
+    done = subprocess.run([sys.executable, "-c", f"{free_disk(0.9)}; {code}"], capture_output=True, text=True)
     assert "Only 0.9 GB are free" in done.stderr and "larger stick" in done.stderr
-    done = subprocess.run([sys.executable, "-c", f"{free_room(1.1)}; {code}"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", f"{free_disk(1.1)}; {code}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -220,12 +217,12 @@ def test_a_stick_without_room(made, tmp_path):
     "names", [["a/what?.txt"], ["a/nul.txt"], ["end./x"], ["Readme.md", "README.md"], ["a\\b"], ["x: y"]], ids=repr
 )
 def test_names_that_a_stick_cannot_hold(names):
-    with pytest.raises(start.Problem, match="stick"):
-        packing.check_names(names)
+    with pytest.raises(ground.Problem, match="stick"):
+        make_pack.check_names(names)
 
 
 def test_names_that_a_stick_can_hold():
-    packing.check_names(
+    make_pack.check_names(
         ["torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", ".ci/run", "a/b", "b/b", "console.py"]
     )
 
@@ -239,8 +236,8 @@ def test_a_pack_holds_what_is_committed(made, tmp_path):
         subprocess.run(["git", *identity, *arguments], cwd=course, check=True, capture_output=True)
 
     def files():
-        code = "import json; from tools import pack; print(json.dumps([n for n in pack.course_files(())]))"
-        code += "; print(pack.course_files(())['notebooks/01_first.ipynb'].decode())"
+        code = "import json; from tools import make_pack; print(json.dumps([n for n in make_pack.course_files(())]))"
+        code += "; print(make_pack.course_files(())['notebooks/01_first.ipynb'].decode())"
         return subprocess.run([sys.executable, "-c", code], cwd=course, capture_output=True, text=True)
 
     git("init")
@@ -255,8 +252,8 @@ def test_a_pack_holds_what_is_committed(made, tmp_path):
     requirements = course / "requirements.txt"
     requirements.write_text("pytest==0.0.2\n")
     env = environment(COURSE_VENV=str(made.course / ".venv"))
-    command = [sys.executable, course / "tools" / "pack.py", "make", tmp_path / "stick", f"{OTHER}-3.11"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tools.make_pack", "make", tmp_path / "stick", f"{OTHER}-3.11"]
+    done = subprocess.run(command, cwd=course, env=env, capture_output=True, text=True)
     assert_one_sentence(done, "requirements.txt", "commit it first")
 
     if os.name != "nt":
@@ -270,10 +267,10 @@ def test_a_pip_that_cannot_pretend_says_so(monkeypatch):
     from pip._vendor.packaging.markers import Marker
 
     monkeypatch.setattr(Marker, "evaluate", lambda self: False)
-    monkeypatch.setattr(packing.runpy, "run_module", lambda *_, **__: pytest.fail("pip was run"))
+    monkeypatch.setattr(make_pack.runpy, "run_module", lambda *_, **__: pytest.fail("pip was run"))
     monkeypatch.setattr("pip._vendor.packaging.markers.default_environment", None)
     with pytest.raises(SystemExit, match="can't pretend"):
-        packing.pip_elsewhere(packing.target_of("windows-3.12"), ["download"])
+        make_pack.pip_elsewhere(make_pack.target_of("windows-3.12"), ["download"])
 
 
 # ----------------------------------------------------------------------------------------------- setting up from a pack
@@ -360,9 +357,9 @@ def test_damage_to_another_computers_wheels_is_found_by_the_doctor(made, stick):
     damage(stick, f"wheels/{NEEDED_THERE}")
     done = run_start(made.course, "doctor", "--from", str(stick))
     assert done.returncode == 1 and f"FAULT  {stick / 'wheels' / NEEDED_THERE} is damaged" in done.stdout
-    facts, sums = start.read_pack(str(stick))
-    entry = start.entry_for_this_computer(str(stick), facts)
-    start.check_files(str(stick), ["wheels/" + name for name in entry["wheels"]], sums)  # but it is no harm here
+    facts, sums = packs.read_pack(stick)
+    entry = packs.entry_for_this_computer(stick, facts)
+    packs.check_files(stick, ["wheels/" + name for name in entry["wheels"]], sums)  # but it is no harm here
 
 
 def test_a_stick_for_other_computers_is_refused(made, learner):
@@ -373,14 +370,14 @@ def test_a_stick_for_other_computers_is_refused(made, learner):
 
 
 def test_a_stick_for_another_python_names_it(made, monkeypatch):
-    monkeypatch.setattr(start, "this_computer", lambda: dict(HERE, python="3.99"))
+    monkeypatch.setattr(packs, "this_computer", lambda: dict(HERE, python="3.99"))
     for there, cure in (
         (None, f"install Python {HERE['python']}"),
         ("/bin/python", f"run it with `python{HERE['python']}`"),
     ):
-        monkeypatch.setattr(start.shutil, "which", lambda name, there=there: there)
-        with pytest.raises(start.Problem, match=cure):
-            start.entry_for_this_computer("stick", made.facts)
+        monkeypatch.setattr(packs.shutil, "which", lambda name, there=there: there)
+        with pytest.raises(ground.Problem, match=cure):
+            packs.entry_for_this_computer("stick", made.facts)
 
 
 def test_a_stick_for_another_version_of_the_course_is_refused(made, learner):
@@ -397,61 +394,61 @@ def test_a_stick_for_another_version_of_the_course_is_refused(made, learner):
 def test_the_room_line_of_a_course_that_is_not_set_up(learner):
     done = run_start(learner, "doctor", "--room")
     assert done.returncode == 1 and done.stderr == ""
-    assert done.stdout.splitlines() == [f"NOT READY: not set up yet. More: `{start.COMMAND} doctor`."]
+    assert done.stdout.splitlines() == [f"NOT READY: not set up yet. More: `{ground.COMMAND} doctor`."]
     assert not (learner / ".venv").exists()
 
 
 @pytest.fixture
 def ready(monkeypatch):
     """The room's checks, all well: each test spoils one."""
-    monkeypatch.setattr(start, "is_set_up", lambda: True)
-    for name in ("room_finding", "packages_finding", "files_finding", "port_finding"):
-        monkeypatch.setattr(start, name, lambda: iter(["well"]))
-    monkeypatch.setattr(start, "kernel_finding", lambda how: iter(["Track: laptop. Computing on the processor."]))
+    monkeypatch.setattr(doctor, "is_set_up", lambda: True)
+    for name in ("disk_finding", "packages_finding", "files_finding", "port_finding"):
+        monkeypatch.setattr(doctor, name, lambda: iter(["well"]))
+    monkeypatch.setattr(doctor, "kernel_finding", lambda how: iter(["Track: laptop. Computing on the processor."]))
     return monkeypatch
 
 
 def test_the_room_line_when_all_is_well(ready, capsys):
-    assert start.main(["doctor", "--room"]) == 0
-    word = start.check_word(str(ROOT))
+    assert commands.main(["doctor", "--room"]) == 0
+    word = packs.check_word(ROOT)
     assert (
         capsys.readouterr().out == f"READY: {word}. Version 1.0.0, laptop track, Python {platform.python_version()}.\n"
     )
 
 
 @pytest.mark.parametrize(
-    "name", ["room_finding", "packages_finding", "files_finding", "kernel_finding", "port_finding"]
+    "name", ["disk_finding", "packages_finding", "files_finding", "kernel_finding", "port_finding"]
 )
 def test_the_room_line_names_what_is_missing_and_the_instructor_finds_it_in_the_table(ready, capsys, name):
     def spoilt(*_):
-        raise start.Problem("A long sentence.")
+        raise ground.Problem("A long sentence.")
         yield
 
-    ready.setattr(start, name, spoilt)
-    assert start.main(["doctor", "--room"]) == 1
+    ready.setattr(doctor, name, spoilt)
+    assert commands.main(["doctor", "--room"]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     short = re.fullmatch(r"NOT READY: ([^.,]+)\. More: .+", line)[1]
     assert f"\n| {short} |" in PREFLIGHT
 
 
 def test_the_commands_of_the_pages_for_instructors_exist():
-    commands = re.findall(r"start\.py((?: [\w./-]+)*)", PREFLIGHT + README)
-    assert len(commands) > 10
-    for command in commands:
-        arguments, pack = start.take_pack(command.split())
-        start.read_arguments(arguments)
+    found = re.findall(r"start\.py((?: [\w./-]+)*)", PREFLIGHT + README)
+    assert len(found) > 10
+    for command in found:
+        arguments, pack = commands.take_pack(command.split())
+        commands.read_arguments(arguments)
         assert pack or "--from" not in command
 
 
 def test_the_check_word_is_the_same_for_the_same_course_alone(made, tmp_path):
     copy = Path(shutil.copytree(made.stick / "course", tmp_path / "copy"))
-    word = start.check_word(str(made.course))
-    assert word == start.check_word(str(copy)) and len(word.split()) == 2
+    word = packs.check_word(made.course)
+    assert word == packs.check_word(copy) and len(word.split()) == 2
     (copy / "notebooks" / "01_first.ipynb").write_text("my answers")
     (copy / "helpers" / "a.py").write_bytes(b"a = 1\r\n")
-    assert word == start.check_word(str(copy))
+    assert word == packs.check_word(copy)
     (copy / "helpers" / "a.py").write_text("a = 2\n")
-    assert word != start.check_word(str(copy))
+    assert word != packs.check_word(copy)
 
 
 def test_a_kernel_with_the_network_blocked_loads_model_and_reviews(tmp_path):
@@ -490,4 +487,4 @@ def test_the_whole_course_is_set_up_from_a_stick_with_the_network_cut_off():
         assert json.loads((out / "summary.json").read_text())["02"]["status"] == "ok"
         course = home / "bert-finetuning-course"
         done = without_network([sys.executable, course / "start.py", "doctor", "--room"], **who)
-        assert done.returncode == 0 and done.stdout.startswith(f"READY: {start.check_word(str(stick / 'course'))}")
+        assert done.returncode == 0 and done.stdout.startswith(f"READY: {packs.check_word(stick / 'course')}")

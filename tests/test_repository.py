@@ -18,6 +18,7 @@ from packaging.version import Version
 import helpers
 import start
 from helpers.careful.checksums import PACKAGED
+from tools import commands, doctor, ground
 from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,9 +79,10 @@ def test_start_py_knows_the_same_pythons_and_checksums():
     assert [v for v in versions if f"{v[0]}.{v[1]}" in pythons] == [
         v for v in versions if start.OLDEST <= v <= start.NEWEST
     ]
-    for package, path, digest in start.FILES:
+    assert (ground.OLDEST, ground.NEWEST) == (start.OLDEST, start.NEWEST)
+    for package, path, digest in doctor.FILES:
         assert PACKAGED[package][2][Path(path).name] == digest
-    assert all(package in PINNED for package, *_ in start.FILES)
+    assert all(package in PINNED for package, *_ in doctor.FILES)
 
 
 def test_the_tests_run_on_the_pinned_versions():
@@ -110,8 +112,8 @@ def test_the_dev_container_serves_jupyterlab_with_a_python_of_the_range():
     assert container["image"].rpartition(":")[2] in SpecifierSet(PROJECT["requires-python"])
     command = container["postAttachCommand"].split()
     assert command[:2] == ["python3", "start.py"]
-    assert start.read_arguments(command[2:])[0] == "lab"
-    assert container["forwardPorts"] == [start.FIRST_PORT] == [int(port) for port in container["portsAttributes"]]
+    assert commands.read_arguments(command[2:])[0] == "lab"
+    assert container["forwardPorts"] == [doctor.FIRST_PORT] == [int(port) for port in container["portsAttributes"]]
 
 
 def test_the_citation_names_the_course_and_its_version():

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 import start
+from tools import doctor, ground, setup
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
@@ -26,6 +27,9 @@ def tiny_course(folder):
     """Make a course whose only requirement is a small package called pytest, which prints how it was called."""
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "start.py", folder)
+    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__", "results"))
+    (folder / "helpers").mkdir()
+    (folder / "helpers" / "__init__.py").touch()
     (folder / "requirements.txt").write_text("--no-index\n--find-links wheels\npytest==0.0.1\n")
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "01_first.ipynb").write_text("{}")
@@ -188,12 +192,12 @@ def test_no_venv_module(course, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def free_room(gigabytes):
+def free_disk(gigabytes):
     return f"import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(free={gigabytes} * 10**9)"
 
 
-def test_no_room_before_the_set_up(course, tmp_path):
-    done = run_start(course.folder, "test", before=free_room(2), COURSE_VENV=str(tmp_path / "new"))
+def test_no_disk_space_before_the_set_up(course, tmp_path):
+    done = run_start(course.folder, "test", before=free_disk(2), COURSE_VENV=str(tmp_path / "new"))
     assert_one_sentence(done, "Only 2.0 GB are free", "COURSE_VENV")
     assert not (tmp_path / "new").exists()
 
@@ -205,7 +209,7 @@ def test_the_disk_is_full_in_the_middle(course, tmp_path):
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        done = run_start(course.folder, "test", before=free_room(99), COURSE_VENV=str(small / "new"))
+        done = run_start(course.folder, "test", before=free_disk(99), COURSE_VENV=str(small / "new"))
     finally:
         subprocess.run(["umount", "-l", small], check=True)
     assert_one_sentence(done, "The disk is full")
@@ -232,7 +236,7 @@ def test_no_network(course, tmp_path):
     ],
 )
 def test_what_pip_says_is_turned_into_a_cure(said, cure):
-    assert start.install_problem(said) is None if cure is None else cure in start.install_problem(said)
+    assert setup.install_problem(said) is None if cure is None else cure in setup.install_problem(said)
 
 
 @pytest.mark.parametrize(
@@ -258,6 +262,7 @@ def test_wrong_arguments(course, arguments, parts):
 
 def test_a_course_without_notebooks(course, tmp_path):
     shutil.copy(course.folder / "start.py", tmp_path)
+    shutil.copytree(course.folder / "tools", tmp_path / "tools")
     assert_one_sentence(run_start(tmp_path, "run"), "There are no notebooks")
 
 
@@ -285,16 +290,16 @@ def test_the_doctor_finds_a_model_cut_short_and_a_wrong_version(course):
 def test_the_doctor_knows_a_whole_file(course, monkeypatch):
     whole = course.packages / "whole.bin"
     whole.write_bytes(b"whole")
-    monkeypatch.setattr(start, "is_set_up", lambda: True)
-    monkeypatch.setattr(start, "site_packages", lambda: str(course.packages))
-    monkeypatch.setattr(start, "FILES", [("a-package", "whole.bin", "0" * 64)])
-    with pytest.raises(start.Problem, match="damaged"):
-        list(start.files_finding())
-    monkeypatch.setattr(start, "FILES", [("a-package", "whole.bin", hashlib.sha256(b"whole").hexdigest())])
-    assert list(start.files_finding()) == ["a-package: whole.bin is as published"]
+    monkeypatch.setattr(doctor, "is_set_up", lambda: True)
+    monkeypatch.setattr(doctor, "site_packages", lambda: course.packages)
+    monkeypatch.setattr(doctor, "FILES", [("a-package", "whole.bin", "0" * 64)])
+    with pytest.raises(ground.Problem, match="damaged"):
+        list(doctor.files_finding())
+    monkeypatch.setattr(doctor, "FILES", [("a-package", "whole.bin", hashlib.sha256(b"whole").hexdigest())])
+    assert list(doctor.files_finding()) == ["a-package: whole.bin is as published"]
     whole.unlink()
-    with pytest.raises(start.Problem, match="missing"):
-        list(start.files_finding())
+    with pytest.raises(ground.Problem, match="missing"):
+        list(doctor.files_finding())
 
 
 def test_the_doctor_sets_nothing_up(tmp_path):

@@ -10,11 +10,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-import start
 from helpers.exercises.engine import Exercise, told
 from helpers.exercises.solve import solved
+from tools import commands, ground, workshop
 from tools import notebooks as tools
-from tools import workshop
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = tools.notebooks()
@@ -260,18 +259,18 @@ def test_git_ignores_what_is_made_for_instructors():
 
 def test_the_commands_name_notebooks_and_folder(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(start, "set_up", lambda pack: None)
-    monkeypatch.setattr(start, "hand_over", lambda command: asked.append(command[1:]) or 0)
+    monkeypatch.setattr(commands, "set_up", lambda pack: None)
+    monkeypatch.setattr(commands, "hand_over", lambda command: asked.append(command) or 0)
     for arguments, out in [
         (["slides", "3"], ROOT / "runs" / "slides"),
         (["solutions", "03"], ROOT / "solutions"),
         (["slides", "03", "--out", str(tmp_path)], tmp_path),
     ]:
-        assert start.main(arguments) == 0
-        assert asked.pop() == [start.WORKSHOP, arguments[0], str(out), str(workshop.notebook_path("03"))]
+        assert commands.main(arguments) == 0
+        assert asked.pop() == ground.module("tools.workshop", arguments[0], out, workshop.notebook_path("03"))
     for out, words in [(ROOT / "notebooks", "overwrite"), (ROOT / "README.md", "is a file")]:
-        with pytest.raises(start.Problem, match=words):
-            start.main(["solutions", "--out", str(out)])
+        with pytest.raises(ground.Problem, match=words):
+            commands.main(["solutions", "--out", str(out)])
     assert not asked
 
 

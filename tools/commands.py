@@ -1,0 +1,145 @@
+"""The commands of start.py: what they are called with, and who does the work. Standard library alone."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from tools.doctor import classroom_line, doctor
+from tools.ground import COMMAND, NEWEST, OLDEST, ROOT, Problem, hand_over, module, notebooks, venv_python
+from tools.lab import open_jupyterlab
+from tools.pack import go_on_from_a_copy, pack_around, this_computer
+from tools.setup import set_up
+
+NAMES = ["test", "run", "doctor", "pack", "refresh", "slides", "solutions"]
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise Problem(f"{message}; `{COMMAND} --help` lists the commands.")
+
+
+def main(arguments):
+    everything = arguments
+    arguments, pack = take_pack(arguments)
+    command, options = read_arguments(arguments)
+    if pack_around():
+        return go_on_from_a_copy(pack_around(), everything, pack)
+    if command == "test":
+        return run_tests(options, pack)
+    if command == "run":
+        return run_notebooks(options.numbers, options.out, pack)
+    if command == "refresh":
+        return refresh(options.numbers, options.tables, pack)
+    if command in ("slides", "solutions"):
+        return make_for_instructors(command, options.numbers, options.out, pack)
+    if command == "pack":
+        return make_pack(options.folder, options.platform, options.python, pack)
+    if command == "doctor":
+        return 0 if (classroom_line() if options.room else doctor(pack)) else 1
+    return open_jupyterlab(options.port, not options.no_browser, pack)
+
+
+def take_pack(arguments):
+    """Return the arguments without --from DIR, and the folder DIR (None when no pack is named)."""
+    rest, pack, following = [], None, iter(arguments)
+    for argument in following:
+        if argument == "--from" or argument.startswith("--from="):
+            pack = argument[7:] or next(following, "")
+            if not pack or pack.startswith("-"):
+                raise Problem("--from needs the folder of a pack, for example a USB stick.")
+        else:
+            rest.append(argument)
+    return rest, pack and Path(os.path.abspath(pack))
+
+
+def read_arguments(arguments):
+    """Return the command's name and its options."""
+    parser = Parser(add_help=False)
+    command = arguments[0] if arguments and not arguments[0].startswith("-") else "lab"
+    if command == "test":
+        return command, arguments[1:]
+    if command == "lab":
+        parser.add_argument("--no-browser", action="store_true")
+        parser.add_argument("--port", type=int)
+    elif command not in NAMES:
+        raise Problem(f"There is no command {command!r}: choose {', '.join(NAMES)}, or none to open JupyterLab.")
+    if command in ("run", "refresh", "slides", "solutions"):
+        parser.add_argument("numbers", nargs="*")
+    if command in ("run", "slides", "solutions"):
+        parser.add_argument("--out")
+    if command == "doctor":
+        parser.add_argument("--room", action="store_true")
+    if command == "refresh":
+        parser.add_argument("--tables", action="store_true")
+    if command == "pack":
+        parser.add_argument("folder")
+        parser.add_argument("--platform", action="append", choices=["linux", "macos", "windows"])
+        pythons = [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+        parser.add_argument("--python", action="append", choices=pythons)
+    options = parser.parse_args(arguments if command == "lab" else arguments[1:])
+    if command == "lab" and options.port is not None and not 0 < options.port < 65536:
+        raise Problem(f"--port {options.port} is no port: choose a number from 1024 to 65535.")
+    return command, options
+
+
+# ------------------------------------------------------------------------------------------------------ what each does
+
+
+def run_tests(arguments, pack=None):
+    """One pytest run: the tests, then every notebook on the laptop track, its marked outputs compared."""
+    set_up(pack)
+    command = [venv_python(), "-P", "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1800"]
+    if "--all" in arguments:
+        arguments = ["-m", ""] + [argument for argument in arguments if argument != "--all"]
+    os.chdir(ROOT)
+    return hand_over(command + arguments)
+
+
+def run_notebooks(numbers, out, pack=None):
+    paths = chosen_notebooks(numbers)
+    out = output_folder(out, f"runs/{time.strftime('%Y-%m-%d_%H%M%S')}")
+    set_up(pack)
+    return hand_over(module("tools.notebooks", "run", out, *paths))
+
+
+def make_for_instructors(what, numbers, out, pack=None):
+    paths = chosen_notebooks(numbers)
+    out = output_folder(out, "runs/slides" if what == "slides" else "solutions")
+    if out == ROOT / "notebooks":
+        raise Problem("--out would overwrite the notebooks of the course: name another folder.")
+    set_up(pack)
+    return hand_over(module("tools.workshop", what, out, *paths))
+
+
+def refresh(numbers, tables, pack=None):
+    paths = [] if tables else chosen_notebooks(numbers)
+    set_up(pack)
+    return hand_over(module("tools.notebooks", "refresh", *paths))
+
+
+def make_pack(folder, platforms, pythons, pack=None):
+    """Let tools/make_pack.py make a pack, or go on with one."""
+    here = this_computer()
+    targets = [f"{name}-{python}" for name in platforms or [here["platform"]] for python in pythons or [here["python"]]]
+    set_up(pack)
+    return hand_over(module("tools.make_pack", "make", os.path.abspath(folder), *dict.fromkeys(targets)))
+
+
+def output_folder(out, otherwise):
+    out = Path(os.path.abspath(out)) if out else ROOT / otherwise
+    if out.exists() and not out.is_dir():
+        raise Problem(f"--out {out} is a file: name a folder.")
+    return out
+
+
+def chosen_notebooks(numbers):
+    """Return the paths of the notebooks with these numbers ("03" or "3"), of all of them when none is named."""
+    known = notebooks()
+    if not known:
+        raise Problem(f"There are no notebooks in {ROOT / 'notebooks'}: fetch the course again.")
+    wanted = [number.zfill(2) for number in numbers] or sorted(known)
+    for number in wanted:
+        if number not in known:
+            raise Problem(f"There is no notebook {number}: there are {', '.join(sorted(known))}.")
+    return [known[number] for number in wanted]

@@ -1,0 +1,131 @@
+"""The ground that all of tools/ stands on: where things lie, what a fault looks like, how programs are started.
+
+Standard library alone, for it is used before there is a virtual environment. It imports nothing else of the course.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).absolute().parent.parent
+VENV = Path(os.path.abspath(os.environ.get("COURSE_VENV") or ROOT / ".venv"))
+REQUIREMENTS = ROOT / "requirements.txt"
+OLDEST, NEWEST = (3, 11), (3, 14)  # as in start.py, which imports nothing before it has looked at the Python
+PYTHONS = f"3.{OLDEST[1]} to 3.{NEWEST[1]}"
+GIGABYTES = 6 if sys.platform == "linux" else 3  # of a set-up: on Linux the usual torch brings its GPU libraries
+COMMAND = "python start.py" if os.name == "nt" else "python3 start.py"  # in what we tell people to type
+DISK_FULL = (
+    f"The disk is full: free some space (the set-up needs {GIGABYTES} GB, also in the folder for temporary files, "
+    "which the environment variable TMPDIR names) and run the same command again; it goes on where it stopped."
+)
+
+
+class Problem(Exception):
+    """Something that the person at the keyboard can mend: what is wrong, and the cure."""
+
+
+# ------------------------------------------------------------------------------------------------------------ .venv
+
+
+def venv_python():
+    return VENV / "Scripts" / "python.exe" if os.name == "nt" else VENV / "bin" / "python"
+
+
+def site_packages():
+    """Return the folder of .venv's packages, or None."""
+    places = [VENV / "Lib" / "site-packages", *VENV.glob("lib/python3.*/site-packages")]
+    return next((folder for folder in places if folder.is_dir()), None)
+
+
+def environment():
+    """Return the environment for everything that runs in .venv."""
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    return env | {
+        "VIRTUAL_ENV": str(VENV),
+        "PATH": str(venv_python().parent) + os.pathsep + env.get("PATH", ""),
+        "PIP_USER": "0",  # some computers install for the user by default, which fails in a virtual environment
+        "JUPYTER_PREFER_ENV_PATH": "1",  # kernels of .venv come before those in the home folder
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",  # else a warning for every process started later
+    }
+
+
+def module(name, *arguments, python=None):
+    """Return the command that runs a module of this very course in .venv, however many courses use that .venv.
+
+    Only `tools` and `helpers` are taken from the course's folder; with -P, nothing is from where the command is typed.
+    """
+    code = f"import runpy, sys; sys.path.insert(0, {ascii(str(ROOT))}); import tools, helpers; del sys.path[0]; "
+    code += f"runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+    return [str(python or venv_python()), "-P", "-c", code, *map(str, arguments)]
+
+
+# ----------------------------------------------------------------------------------------------------------- programs
+
+
+def hand_over(command, env=None):
+    """Go on as another program; its exit code is ours, and Ctrl-C is its own business."""
+    command = [str(part) for part in command]
+    if os.name != "nt":
+        sys.stdout.flush()
+        os.execve(command[0], command, env or environment())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return subprocess.call(command, env=env or environment())
+
+
+def last_line(said):
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "it gave no reason."
+
+
+def as_program(main, *arguments):
+    """Run `main` and end with its exit code; what people can mend ends in one sentence."""
+    for name in ("SIGTERM", "SIGHUP"):  # stopped by `kill`, or the window was closed: stop pip as well
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
+            signal.signal(number, signal.default_int_handler)
+    try:
+        sys.exit(main(*arguments))
+    except Problem as problem:
+        sys.exit(str(problem))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. Run the same command again to go on.\n")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno == 28:
+            sys.exit(DISK_FULL)
+        if isinstance(error, PermissionError):
+            sys.exit(
+                f"{error.filename} can't be written: copy the course to a folder of your own, or name one for the "
+                "packages in the environment variable COURSE_VENV."
+            )
+        raise
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def notebooks():
+    """Return {"01": path, ...}."""
+    return {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+
+
+def write_json(path, content):
+    """Write a file by way of a temporary one, so that it is never half there."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_digest(content):
+    """Return the SHA-256 of a text file's bytes, the same for Windows' line ends and the others'."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()

@@ -1,0 +1,232 @@
+"""Making .venv: a virtual environment with the packages of requirements.txt, from the network or from a pack.
+
+Standard library alone.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from tools.ground import (
+    DISK_FULL,
+    GIGABYTES,
+    PYTHONS,
+    REQUIREMENTS,
+    ROOT,
+    VENV,
+    Problem,
+    environment,
+    last_line,
+    sha256,
+    site_packages,
+    venv_python,
+    write_json,
+)
+from tools.pack import check_pack, from_pack, no_match, pack_environment
+
+STAMP = VENV / "course-setup.json"  # marks the folder as ours, and says how far the set-up has come
+UNFINISHED = {"venv": "unfinished"}
+
+
+def set_up(pack=None):
+    """Make .venv complete, from the network or from a pack. It may be stopped at any moment, and started again."""
+    if is_set_up():
+        return
+    check_venv_module()
+    needed = check_pack(pack) if pack else GIGABYTES
+    with one_at_a_time() as lock:
+        if is_set_up():  # by the one that we waited for
+            return
+        check_disk(needed)
+        started = time.monotonic()
+        print(f"Setting up the course in {VENV}. This is done once and takes some minutes.", flush=True)
+        make_venv(lock)
+        remove_half_installed()
+        install_requirements(lock, pack)
+        write_json(STAMP, wanted_stamp())
+        print(f"Set up in {time.monotonic() - started:.0f} seconds.", flush=True)
+
+
+def is_set_up():
+    """Is the set-up complete, with these very requirements and a Python that still runs?"""
+    return read_stamp() == wanted_stamp()
+
+
+def wanted_stamp():
+    return {"requirements": sha256(REQUIREMENTS), "python": venv_version()}
+
+
+def read_stamp():
+    try:
+        return json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def venv_version(module="sys"):
+    """Return the version of .venv's Python, or None when it does not run or can't import `module`."""
+    command = [venv_python(), "-P", "-c", f"import sys, {module}; print(sys.version.split()[0])"]
+    try:
+        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(), text=True)
+    except OSError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+# ------------------------------------------------------------------------------------------------- before it starts
+
+
+def check_venv_module():
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        raise Problem(
+            "This Python can't make virtual environments: install the missing part (on Debian and Ubuntu "
+            "`sudo apt install python3-venv`) and run the same command again."
+        ) from None
+
+
+def free_gigabytes(folder):
+    """Return what is free where `folder` is, or will be, in GB."""
+    while not folder.is_dir():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 1e9
+
+
+def check_disk(gigabytes):
+    """Raise Problem unless what is still missing of a set-up of this size fits on the disk."""
+    made = sum(path.lstat().st_size for path in VENV.rglob("*"))
+    free, needed = free_gigabytes(VENV), max(1.0, gigabytes - made / 1e9)
+    if free < needed:
+        raise Problem(
+            f"Only {free:.1f} GB are free where {VENV} is to be, and the set-up needs {needed:.1f} GB: free some "
+            "space, or name a folder on a larger disk in the environment variable COURSE_VENV."
+        )
+
+
+@contextlib.contextmanager
+def one_at_a_time():
+    """Let one set-up work at a time. The lock ends with the processes that hold it, however they end."""
+    VENV.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{VENV}.lock", "w", encoding="utf-8") as lock:
+        said = False
+        while True:
+            try:
+                if os.name == "nt":
+                    import msvcrt
+
+                    msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+                else:
+                    import fcntl
+
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if not said:
+                    print(f"Another set-up is at work in {VENV}: waiting until it is done.", flush=True)
+                said = True
+                time.sleep(0.5)
+        yield lock
+
+
+# ------------------------------------------------------------------------------------------------------------- steps
+
+
+@contextlib.contextmanager
+def helper_process(command, lock, env=None, **pipes):
+    """Start a program that does a part of the set-up, and stop it when we are stopped.
+
+    It holds the lock too: should start.py alone be killed, the next set-up waits until this program has ended.
+    """
+    if os.name != "nt":
+        pipes.update(pass_fds=[lock.fileno()], start_new_session=True)
+    process = subprocess.Popen(command, env=env or environment(), cwd=ROOT, **pipes)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            if os.name == "nt":
+                process.terminate()
+            else:
+                os.killpg(process.pid, signal.SIGTERM)  # with the programs that it started
+            process.wait()
+
+
+def make_venv(lock):
+    """Make the virtual environment, unless a working one is there."""
+    if read_stamp() != UNFINISHED and venv_version(module="pip"):
+        return
+    if VENV.is_dir() and any(VENV.iterdir()):
+        if not STAMP.exists() and not (VENV / "pyvenv.cfg").exists():
+            raise Problem(
+                f"{VENV} is no virtual environment, and start.py won't overwrite it: move it away, or name another "
+                "folder in the environment variable COURSE_VENV."
+            )
+        print("The virtual environment is unfinished or broken: making it again.", flush=True)
+        shutil.rmtree(VENV)
+    VENV.mkdir(parents=True, exist_ok=True)
+    write_json(STAMP, UNFINISHED)
+    # The Python below a virtual environment, when start.py was started with one.
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    # pip in a step of its own, because venv keeps to itself what went wrong with it
+    for command in ([python, "-m", "venv", "--without-pip", VENV], [venv_python(), "-m", "ensurepip", "--default-pip"]):
+        command.insert(1, "-P")
+        with helper_process(command, lock, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            said = process.communicate()[0].decode(errors="replace")
+        if process.returncode:
+            raise Problem(install_problem(said) or "Python could not make a virtual environment: " + last_line(said))
+    write_json(STAMP, {"venv": "made"})
+
+
+def remove_half_installed():
+    """Remove what a cut-off installation left, so that pip installs it again. pip writes a package's RECORD last."""
+    for folder in site_packages().glob("*.dist-info"):
+        if not (folder / "RECORD").exists():
+            shutil.rmtree(folder)
+    for folder in site_packages().glob("~*"):  # pip's name for what it was about to replace
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def install_requirements(lock, pack=None):
+    """Let pip install requirements.txt, with its own progress on the screen."""
+    command = [venv_python(), "-P", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    command += ["-r", REQUIREMENTS, *(from_pack(pack) if pack else [])]
+    said = ""
+    with helper_process(command, lock, pack_environment() if pack else None, stderr=subprocess.PIPE) as pip:
+        for line in pip.stderr:
+            line = line.decode(errors="replace")
+            said += line
+            print(line, end="", file=sys.stderr, flush=True)
+        pip.wait()
+    if pip.returncode:
+        if pack and "No matching distribution" in said:
+            raise Problem(no_match(pack, last_line(said)))
+        raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
+
+
+def install_problem(said):
+    """Return the cure for what pip (or venv) said, where it is one that beginners meet; otherwise None."""
+    if "No space left on device" in said or "[Errno 28]" in said or "not enough space" in said:
+        return DISK_FULL
+    if re.search(
+        r"connection broken|Failed to establish|Max retries|name resolution|timed out|ProxyError|SSLError", said
+    ):
+        return (
+            "pip can't reach the package index: check the network (and the proxy, if you need one) and run the same "
+            "command again; it goes on where it stopped."
+        )
+    missing = re.search(r"No matching distribution found for (\S+)", said)
+    if missing:
+        return (
+            f"pip finds no {missing[1]} for Python {platform.python_version()}: check the network first; if it "
+            f"works, install another Python ({PYTHONS}) and run start.py with it."
+        )
+    return None
