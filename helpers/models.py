@@ -11,6 +11,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from helpers.careful import hub
+from helpers.data import imdb_from_the_hub
 from helpers.track import current_track
 
 BERT_ON_THE_HUB = {
@@ -134,6 +135,16 @@ def saved_facts(folder):
         return json.loads((Path(folder) / "course.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def sentiment_recipe(track):
+    """Return how notebook 03 trains its model: saved beside the model, so that notebook 05 knows it again."""
+    names = ("imdb_train", "imdb_validation", "imdb_test", "max_tokens", "epochs", "learning_rate")
+    recipe = {"track": track.name, **{name: getattr(track, name) for name in names}, "seed": 0}
+    if track.use_hub:  # there it depends on the Hub which model is trained, and on which reviews
+        recipe["bert_from_the_hub"] = bert_from_the_hub() is not None
+        recipe["imdb_from_the_hub"] = imdb_from_the_hub() is not None
+    return recipe
 
 
 def _where(checkpoint):

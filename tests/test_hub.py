@@ -399,7 +399,7 @@ on_a_cpu = track.Track(**{**vars(track.GPU), "device": "cpu"})
 models.current_track = data.current_track = lambda: on_a_cpu
 print("width", models.load_classifier().config.hidden_size, models.load_tokenizer().name_or_path)
 print("test reviews", data.load_reviews("imdb", n_train=2, n_validation=2, n_test=2)["test"].num_rows)
-print(on_a_cpu.sentiment_recipe)
+print(models.sentiment_recipe(on_a_cpu))
 """
     log = tmp_path / "tried.txt"
     env = {
@@ -424,9 +424,9 @@ def test_offline_mode_is_kept(server, capsys, monkeypatch):
 
 
 def test_a_model_of_another_source_is_not_taken_for_notebook_03s(server, tmp_path, monkeypatch):
-    recipe = ON_A_CPU.sentiment_recipe
+    recipe = models.sentiment_recipe(ON_A_CPU)
     folder = models.save_classifier(load_classifier(), load_tokenizer(), tmp_path / "model", **recipe)
-    assert models.saved_facts(folder) == ON_A_CPU.sentiment_recipe
+    assert models.saved_facts(folder) == models.sentiment_recipe(ON_A_CPU)
     for trouble_with, key in (
         (models.BERT_ON_THE_HUB, "bert_from_the_hub"),
         (data.IMDB_ON_THE_HUB, "imdb_from_the_hub"),
@@ -435,11 +435,11 @@ def test_a_model_of_another_source_is_not_taken_for_notebook_03s(server, tmp_pat
         with monkeypatch.context() as patch:
             patch.setitem(trouble_with, "revision", "another")
             server.trouble = [status(404)]
-            assert ON_A_CPU.sentiment_recipe == {**recipe, key: False}
-            assert models.saved_facts(folder) != ON_A_CPU.sentiment_recipe
+            assert models.sentiment_recipe(ON_A_CPU) == {**recipe, key: False}
+            assert models.saved_facts(folder) != models.sentiment_recipe(ON_A_CPU)
     new_process()
     server.trouble = []
-    assert models.saved_facts(folder) == ON_A_CPU.sentiment_recipe
+    assert models.saved_facts(folder) == models.sentiment_recipe(ON_A_CPU)
 
 
 @pytest.fixture

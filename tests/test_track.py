@@ -3,12 +3,13 @@
 import random
 import subprocess
 import sys
+from dataclasses import is_dataclass
 
 import numpy
 import pytest
 import torch
 
-from helpers.track import LAPTOP, QUICK, current_track, output_folder, set_seed
+from helpers.track import GPU, LAPTOP, QUICK, current_track, output_folder, set_seed
 
 
 def test_the_environment_chooses_the_track(monkeypatch):
@@ -16,6 +17,19 @@ def test_the_environment_chooses_the_track(monkeypatch):
     assert current_track() == QUICK
     monkeypatch.setenv("COURSE_TRACK", " Laptop ")
     assert current_track() == LAPTOP
+
+
+def test_the_quick_track_is_quick_in_every_notebook_and_the_gpu_track_is_no_smaller():
+    """Nobody forgets a track when a notebook gets sizes of its own."""
+    for name, sizes in vars(LAPTOP).items():
+        if is_dataclass(sizes):
+            laptop, gpu, quick = (vars(getattr(track, name)) for track in (LAPTOP, GPU, QUICK))
+            assert quick != laptop and quick.keys() == gpu.keys() == laptop.keys()
+            rates = ("rate", "check_rate")
+            assert all(
+                numpy.less_equal(quick[size], laptop[size]).all() for size in quick if size not in ("seeds", *rates)
+            )
+            assert all(numpy.max(gpu[size]) >= numpy.max(laptop[size]) for size in gpu if size not in rates)
 
 
 def test_an_unknown_track_is_refused_with_those_that_exist(monkeypatch):
