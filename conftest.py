@@ -1,8 +1,10 @@
 """Settings for all tests: no network, the right track, and notebooks that stop at their first bad cell."""
 
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +19,26 @@ import no_network  # noqa: E402, F401  (blocks the network in this process)
 
 TRACK = os.environ.get("COURSE_TRACK", "laptop")  # for notebooks; unit tests run on the quick track
 CELL_SECONDS = 1800  # the longest training, on a slow computer
+
+
+@pytest.fixture
+def run():
+    """Run a command as subprocess.run does. Whatever ends the test, no process that the command started outlives it."""
+    started = []
+
+    def run_it(command, *, timeout=None, **settings):
+        settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **settings}
+        process = subprocess.Popen(list(map(str, command)), start_new_session=True, **settings)
+        started.append(process)
+        said, errors = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(command, process.returncode, said, errors)
+
+    yield run_it
+    for process in started:
+        with contextlib.suppress(ProcessLookupError, AttributeError):  # AttributeError: Windows has no groups
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
 
 
 def is_cell(item):

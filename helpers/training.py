@@ -260,6 +260,8 @@ def mixed_precision(device):
 
 def processor_has_bf16():
     """Can this processor multiply 16-bit numbers by itself? (Newer Intel Xeon, AMD from Zen 4 on: twice as fast.)"""
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):  # or the variable ATEN_CPU_CAPABILITY hides it
+        return False
     ask = getattr(torch.cpu, "get_capabilities", dict)  # a torch that can't tell: then no
     return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

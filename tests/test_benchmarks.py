@@ -1,45 +1,53 @@
 """The benchmarks run, count rightly, and README's tables say what they measured. No time is asserted."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import torch
 
+from helpers import training
 from helpers.models import load_classifier
+from helpers.training import processor_has_bf16
 from tools import speed
 from tools.benchmarks import growth, training_speed
 
-ROOT = Path(__file__).resolve().parent.parent
 
-
-def test_every_kind_of_loop_trains_in_turns_and_is_measured(tmp_path):
-    out = tmp_path / "speed.json"
-    contenders = ["article", "trainer-tuned", "course"]
-    command = [
-        sys.executable,
-        ROOT / "tools" / "benchmarks" / "training_speed.py",
-        "--contenders",
-        *contenders,
-        "--seeds",
-        "2",
-    ]
-    command += ["--reviews", "16", "--held-out", "8", "--tokens", "12", "--out", out]
-    done = subprocess.run(command, capture_output=True, text=True)
+@pytest.mark.parametrize("laptop", [False, True])
+def test_every_kind_of_loop_trains_in_turns_and_is_measured(tmp_path, run, laptop):
+    out, contenders = tmp_path / "speed.json", ["trainer-tuned", "trainer-tuned-16", "course"]
+    command = [sys.executable, training_speed.__file__, "--contenders", *contenders, "--seeds", "2", "--out", out]
+    command += ["--reviews", "16", "--held-out", "8", "--tokens", "12", *(["--hide-16-bits"] if laptop else [])]
+    done = run(command)
     assert done.returncode == 0, done.stderr
+    with_16_bits = processor_has_bf16() and not laptop
+    if not with_16_bits:
+        contenders.remove("trainer-tuned-16")
     lines = [line.split()[:3] for line in done.stdout.splitlines() if line.startswith("seed")]
     assert lines == [["seed", "0", name] for name in contenders] + [
-        ["seed", "1", name] for name in ("trainer-tuned", "course", "article")
+        ["seed", "1", name] for name in contenders[1:] + contenders[:1]
     ]
-    results = json.loads(out.read_text())
+    results = json.loads(out.read_text(encoding="utf-8"))
     assert results["settings"] == {"reviews": 16, "held_out": 8, "tokens": 12, "epochs": 1, "learning_rate": 1e-4}
     for name in contenders:
-        for training in results["trainings"][name]:
-            assert training["reviews_per_second"] == pytest.approx(16 / training["seconds"])
-            assert training["peak_megabytes"] > 100 and 0 <= training["accuracy"] <= 1
-            assert 0 < training["fraction_of_ceiling_32_bits"] < 10
-    assert speed.speed_of_device(results).count("\n| ") == 4  # the line below the header, and a row for each
+        for measured in results["trainings"][name]:
+            assert measured["reviews_per_second"] == pytest.approx(16 / measured["seconds"])
+            assert measured["peak_megabytes"] > 100 and 0 <= measured["accuracy"] <= 1
+            assert 0 < measured["fraction_of_ceiling_32_bits"] < 10
+            assert ("fraction_of_ceiling_16_bits" in measured) == with_16_bits
+    table = speed.speed_of_device(results)
+    assert table.count("\n| ") == 1 + len(contenders)  # the line below the header, and a row for each
+    assert table.count("(–)") == (0 if with_16_bits else len(contenders))
+
+
+def test_no_16_bit_product_is_tried_where_one_takes_a_second(monkeypatch):
+    def refuse(*shape, dtype, **more):
+        assert dtype != torch.bfloat16, "a 16-bit product was about to be measured"
+        return torch.ones(*shape, dtype=dtype, **more)
+
+    monkeypatch.setattr(torch, "randn", refuse)
+    monkeypatch.setattr(training, "processor_has_bf16", lambda: False)
+    assert list(training_speed.ceiling("cpu")) == ["ceiling_32_bits"]
 
 
 def test_the_operations_are_those_of_the_network_without_padding():

@@ -29,7 +29,11 @@ def speed_of_device(results):
     for name in trainings:
         speed, accuracy = all_of(name, "reviews_per_second"), all_of(name, "accuracy")
         ratio = statistics.median(all_of("course", "reviews_per_second")) / statistics.median(speed)
-        share, share_16 = (statistics.median(all_of(name, f"fraction_of_ceiling_{bits}_bits")) for bits in (32, 16))
+        share = f"{statistics.median(all_of(name, 'fraction_of_ceiling_32_bits')):.2f}"
+        if "fraction_of_ceiling_16_bits" in trainings[name][0]:  # the processor has such products
+            share += f" ({statistics.median(all_of(name, 'fraction_of_ceiling_16_bits')):.2f})"
+        else:
+            share += " (–)"
         rows.append(
             [
                 name,
@@ -38,7 +42,7 @@ def speed_of_device(results):
                 f"{statistics.median(all_of(name, 'seconds_per_epoch')):.0f}",
                 f"{max(all_of(name, 'peak_megabytes')):,.0f}",
                 f"{statistics.mean(accuracy):.1%} ({min(accuracy):.1%} to {max(accuracy):.1%})",
-                f"{share:.2f} ({share_16:.2f})",
+                share,
             ]
         )
     settings = results["settings"]
