@@ -97,3 +97,19 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         item.config.course_bad_cells.setdefault(item.path, item.name)
     return report
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, driven by Playwright, that reaches this computer alone. Without it these tests are skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium here (on Debian: apt install chromium)")
+    switches = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
+    switches += ["disable-component-update", "disable-sync"]
+    switches += ["host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=[f"--{switch}" for switch in switches])
+        yield browser
+        browser.close()

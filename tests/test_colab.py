@@ -21,6 +21,8 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from test_repository import COLAB, PINNED, PROJECT
 
+from tools import address
+from tools import colab as colab_install
 from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,8 +56,20 @@ def name_address(course, repository, branch="main"):
 
 
 def refresh(course):
-    command = [sys.executable, str(course / "tools" / "notebooks.py"), "refresh"]  # `start.py refresh --tables`
-    return subprocess.run(command, capture_output=True, text=True)
+    """Do what `start.py refresh --tables` does."""
+    return in_course(course, "-m", "tools.refresh")
+
+
+def stale(course):
+    """Return the names of the generated files that aren't what they must be."""
+    code = "from tools import refresh; print(*(path.name for path in refresh.stale()))"
+    return set(in_course(course, "-c", code).stdout.split())
+
+
+def in_course(course, *arguments):
+    env = {**os.environ, "PYTHONPATH": str(course), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-P", *arguments]
+    return subprocess.run(command, cwd=course, env=env, capture_output=True, text=True, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +161,7 @@ class Colab:
             text=True,
         )
 
-    def there(self):
+    def files(self):
         return sorted(path.name for path in self.content.iterdir())
 
 
@@ -173,7 +187,7 @@ def test_a_notebook_alone_fetches_the_course_and_leaves_pip_alone(colab, publish
     assert said_by(setup).startswith("Track: quick") and len(said_by(setup).splitlines()) == 1
     committed = tools.code_cells(tools.read(ROOT / "notebooks" / "02_tokenization.ipynb"))[1]
     assert said_by(cells[0]) == said_by(committed)  # tagged nbval-check-output
-    assert colab.there() == ["02_tokenization.ipynb", tools.FOLDER]
+    assert colab.files() == ["02_tokenization.ipynb", address.FOLDER]
     assert not colab.pip_log.exists()  # nothing is missing here
 
 
@@ -182,7 +196,7 @@ def test_the_second_notebook_finds_the_course_and_does_not_fetch_it_again(colab,
     for path in ("", "/nowhere"):  # the second time without git
         done = colab.run_setup(setup_of(published), **({"PATH": path} if path else {}))
         assert done.returncode == 0 and done.stdout.startswith("Track: quick"), done.stderr
-    assert colab.there() == [tools.FOLDER]
+    assert colab.files() == [address.FOLDER]
 
 
 @pytest.mark.parametrize("where", [".", "..", "sys.path"])
@@ -195,7 +209,7 @@ def test_where_helpers_can_be_imported_the_setup_cell_fetches_nothing(colab, pub
     done = colab.run_setup(shown, PYTHONPATH=path, PATH="/nowhere", PYTHONSAFEPATH="1")
     assert done.returncode == 0, done.stderr
     assert os.path.samefile(done.stdout.splitlines()[-1], place / "helpers" / "__init__.py")
-    assert colab.there() == (["helpers"] if where == "." else [])
+    assert colab.files() == (["helpers"] if where == "." else [])
 
 
 @pytest.mark.parametrize("trouble", ["no such branch", "no such repository", "no git"])
@@ -209,7 +223,7 @@ def test_a_failed_fetch_says_what_to_do_and_leaves_nothing(colab, published, tro
     cure, reason = done.stderr.split("RuntimeError: ")[-1].split(". ", 1)
     assert cure == "The course was not fetched: check the network and run the cell again"
     assert {"no such branch": "term-3", "no such repository": "cours.git", "no git": "git"}[trouble] in reason
-    assert colab.there() == []
+    assert colab.files() == []
     assert colab.run_setup(setup_of(published)).returncode == 0  # the same cell again, trouble over
 
 
@@ -221,14 +235,14 @@ def test_a_fetch_that_was_killed_is_not_taken_for_the_course(colab, published):
     git.chmod(0o755)
     done = colab.run_setup(setup_of(published), PATH=f"{git.parent}{os.pathsep}{os.environ['PATH']}")
     assert done.returncode == 1 and "The course was not fetched: check the network" in done.stderr
-    assert tools.FOLDER not in colab.there()
+    assert address.FOLDER not in colab.files()
     done = colab.run_setup(setup_of(published))
     assert done.returncode == 0 and done.stdout.startswith("Track: quick"), done.stderr
 
 
 def test_without_an_address_the_cell_says_how_to_name_one(colab, homeless):
     done = colab.run_setup(setup_of(homeless))
-    assert done.returncode == 1 and colab.there() == []
+    assert done.returncode == 1 and colab.files() == []
     assert re.search(r"ModuleNotFoundError: .* name the course's repository in pyproject.toml", done.stderr)
 
 
@@ -297,20 +311,11 @@ def test_only_what_is_missing_is_installed_and_nothing_is_replaced(runtime):
 
 def test_every_dependency_of_the_course_is_found_where_it_is_installed():
     """A wrong module name would install again what is there."""
-    program = "import sys; sys.path.insert(0, 'tools'); import colab; print(colab.missing_packages())"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert colab_install.missing_packages() == []
     assert set(MODEL_AND_REVIEWS) <= {re.match(r"[\w-]+", name)[0] for name in PROJECT["dependencies"]}
 
 
 # -------------------------------------------------------------------------------------------------------------- forks
-
-
-def guards(course):
-    """Run the tests that guard what is committed, in a copy of the course."""
-    tests = ["tests/test_notebooks.py", "tests/test_repository.py", "-k", "not faulty"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=course, capture_output=True, text=True)
 
 
 def committed(course):
@@ -322,20 +327,18 @@ def test_a_fork_changes_its_address_and_runs_one_command(homeless, tmp_path):
     assert b"colab.research.google.com" not in b"".join(committed(homeless).values())
 
     name_address(course, "https://github.com/ada/bert.course.git", "term-2")
-    stale = guards(course).stdout
-    for name in ("setup_cell_and_badge", "readmes_tables"):
-        assert re.search(rf"FAILED .*{name}", stale), stale
-    assert refresh(course).returncode == 0
-    done = guards(course)
-    assert done.returncode == 0, done.stdout
+    paths = sorted(course.glob("notebooks/*.ipynb"))
+    assert stale(course) == {"README.md", *(path.name for path in paths)}
+    assert refresh(course).returncode == 0 and stale(course) == set()
     link = "https://colab.research.google.com/github/ada/bert.course/blob/term-2/notebooks/"
     readme = (course / "README.md").read_text("utf-8")
-    for path in sorted(course.glob("notebooks/*.ipynb")):
+    for path in paths:
         notebook, badge = tools.read(path), f"({link}{path.name})"
         assert notebook.cells[0].source.count(badge) == readme.count(badge) == 1
         assert notebook.cells[0].source.count("Open in Colab") == 1
         before = tools.title_and_question(tools.read(ROOT / "notebooks" / path.name))
         assert tools.title_and_question(notebook) == before
+        assert tools.code_hash(notebook) == notebook.metadata.course.outputs_of  # its outputs are current
         assert "--branch=term-2 https://github.com/ada/bert.course.git" in setup_of(course, path.stem)
 
     name_address(course, "")
@@ -354,19 +357,28 @@ def test_a_fork_changes_its_address_and_runs_one_command(homeless, tmp_path):
     ],
 )
 def test_badges_are_for_github_alone(repository, name, monkeypatch):
-    monkeypatch.setattr(tools, "address", lambda: (repository, "main"))
-    link = f"{tools.COLAB}/github/{name}/blob/main/notebooks/05_x.ipynb"
-    picture = f"[![Open in Colab]({tools.COLAB}/assets/colab-badge.svg)]"
-    assert tools.badge(Path("notebooks/05_x.ipynb")) == (f"{picture}({link})" if name else "")
+    monkeypatch.setattr(address, "address", lambda: (repository, "main"))
+    link = f"{address.COLAB}/github/{name}/blob/main/notebooks/05_x.ipynb"
+    picture = f"[![Open in Colab]({address.COLAB}/assets/colab-badge.svg)]"
+    assert address.badge(Path("notebooks/05_x.ipynb")) == (f"{picture}({link})" if name else "")
 
 
-def test_an_address_that_nobody_could_fetch_from_is_refused_in_a_sentence(homeless, tmp_path):
-    course = Path(shutil.copytree(homeless, tmp_path / "course"))
-    for repository in ("ada/bert", "git@github.com:ada/bert.git", "https://github.com/a/b; rm -r ."):
-        name_address(course, repository)
-        done = refresh(course)
-        assert done.returncode == 1 and done.stderr.startswith(f"The repository in pyproject.toml is '{repository}'")
-        assert len(done.stderr.splitlines()) == 1 and committed(course) == committed(homeless)
+@pytest.mark.parametrize(
+    "repository, branch",
+    [
+        ("ada/bert", "main"),
+        ("git@github.com:ada/bert.git", "main"),
+        ("https://github.com/a/b; rm -r .", "main"),
+        ("https://github.com/a/b", "main; rm -r ."),
+        ("https://github.com/a/b", "--upload-pack=x"),
+    ],
+)
+def test_an_address_that_nobody_could_fetch_from_is_refused(repository, branch, tmp_path, monkeypatch):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    name_address(tmp_path, repository, branch)
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match=r"The (repository|branch) in pyproject.toml is .*: give "):
+        address.address()
 
 
 # ----------------------------------------------------------------------- the versions that Colab has, minutes (slow)
@@ -410,7 +422,7 @@ def test_with_the_versions_of_colab_a_notebook_alone_runs_to_its_end(colab, cola
     now = versions_in(colab_python)
     assert before <= now, before - now
     assert now - before == {f"{name}{PINNED[name]}" for name in MODEL_AND_REVIEWS}
-    assert colab.there() == ["05_evaluation.ipynb", tools.FOLDER]
+    assert colab.files() == ["05_evaluation.ipynb", address.FOLDER]
     assert list(colab.drive.rglob("model.safetensors"))  # what was trained is on the Drive
 
 

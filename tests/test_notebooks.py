@@ -14,6 +14,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import notebooks as tools
+from tools.address import with_address
+from tools.notebooks import code_cells, tagged
+from tools.refresh import COLAB_GPU
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = tools.notebooks()
@@ -34,10 +37,6 @@ FIGURES = {
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request):
     return tools.read(request.param)
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def outputs(notebook):
@@ -66,7 +65,7 @@ def test_the_outputs_were_made_by_the_code_that_stands_there(notebook):
 
 def test_exercises_are_committed_blank_and_say_so(notebook):
     """With the outputs current (above) and nbval, this proves that a notebook runs to its end with nothing answered."""
-    cells = [cell for cell in code_cells(notebook) if "exercise" in cell.metadata.get("tags", [])]
+    cells = [cell for cell in code_cells(notebook) if tagged(cell, "exercise")]
     assert len(cells) >= 3 + 4  # code exercises and quiz questions
     for cell in cells:
         said = "\n".join(texts(output) for output in cell.outputs)
@@ -122,21 +121,18 @@ def test_the_rhythm_is_kept(notebook):
 
 def test_the_figures_have_the_names_that_other_tools_ask_for(notebook, request):
     number = request.node.callspec.id[:2]
-    figures = {}
-    for _, output in outputs(notebook):
-        figures.update(output.get("data", {}).get(tools.FIGURES, {}))
-    assert set(figures) == set(FIGURES[number].split())
+    assert set(tools.figures_of(notebook)) == set(FIGURES[number].split())
 
 
 def test_the_setup_cell_and_badge_are_current(notebook, request):
     path = request.node.callspec.params["notebook"]
-    setups = [cell for cell in notebook.cells if tools.is_setup(cell)]
+    setups = [cell for cell in notebook.cells if tagged(cell, "setup")]
     assert setups == code_cells(notebook)[:1], "the first code cell, and no other, must have the tag setup"
-    assert tools.with_address(notebook, path) == notebook, "run `python3 start.py refresh --tables`"
+    assert with_address(notebook, path) == notebook, "run `python3 start.py refresh --tables`"
 
 
 def test_colab_is_asked_for_a_gpu(notebook):
-    assert tools.COLAB_GPU.items() <= notebook.metadata.items(), "run `python3 start.py refresh` for this notebook"
+    assert COLAB_GPU.items() <= notebook.metadata.items(), "run `python3 start.py refresh` for this notebook"
 
 
 # ----------------------------------------------------------------------------- a fault can't pass: throw-away notebooks
@@ -190,16 +186,11 @@ def test_a_faulty_notebook_fails_under_nbval(tmp_path):
 
     found = {name: [] for name in FAULTY}
     for case in ElementTree.parse(tmp_path / "report.xml").iter("testcase"):
-        outcome = (
-            "failed"
-            if case.find("failure") is not None
-            else "skipped"
-            if case.find("skipped") is not None
-            else "passed"
-        )
+        bad = [outcome for outcome in ("failure", "skipped") if case.find(outcome) is not None]
+        outcome = {"failure": "failed", "skipped": "skipped"}[bad[0]] if bad else "passed"
         found[re.search(r"(\w+)(?:\.ipynb)?$", case.get("classname"))[1]].append(outcome)
     assert found == EXPECTED, said.stdout
-    assert "Cell 0 of this notebook failed" in (tmp_path / "report.xml").read_text()
+    assert "Cell 0 of this notebook failed" in (tmp_path / "report.xml").read_text(encoding="utf-8")
     assert "tried to reach 192.0.2.1" in said.stdout
 
 

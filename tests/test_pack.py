@@ -453,8 +453,8 @@ def test_the_check_word_is_the_same_for_the_same_course_alone(made, tmp_path):
 
 def test_a_kernel_with_the_network_blocked_loads_model_and_reviews(tmp_path):
     def ask(folder):
-        command = [sys.executable, str(folder / "tools" / "notebooks.py"), "kernel", "offline"]
-        env = {**os.environ, "COURSE_TRACK": "laptop", "IPYTHONDIR": str(tmp_path / "ipython")}
+        command = [sys.executable, "-P", "-m", "tools.kernel", "offline"]
+        env = {**os.environ, "PYTHONPATH": str(folder), "COURSE_TRACK": "laptop", "IPYTHONDIR": str(tmp_path / "i")}
         return json.loads(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
 
     answer = ask(ROOT)

@@ -18,8 +18,7 @@ from packaging.version import Version
 import helpers
 import start
 from helpers.careful.checksums import PACKAGED
-from tools import commands, doctor, ground
-from tools import notebooks as tools
+from tools import commands, doctor, ground, refresh
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -132,11 +131,10 @@ def test_no_file_names_a_package_registry():
             assert host not in text, f"{path} names {host}: pip's own configuration decides where packages come from"
 
 
-def test_the_readmes_tables_are_current():
-    text = tools.README.read_text(encoding="utf-8")
-    assert tools.with_tables(text) == text, "run `python3 start.py refresh --tables`"
-    picture = tools.readme_picture()
-    assert not picture or tools.PICTURE.read_bytes() == picture[1], "run `python3 start.py refresh --tables`"
+def test_what_is_generated_is_current():
+    """README's tables and picture, setup cells and badges, tables and links in workshop/."""
+    names = [str(path.relative_to(ROOT)) for path in refresh.stale()]
+    assert not names, "run `python3 start.py refresh --tables`"
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["lint", "format"])

@@ -1,4 +1,4 @@
-"""Running notebooks without a browser, writing outputs back, and the README's tables, on tiny notebooks."""
+"""Running notebooks without a browser, writing outputs back, and what is generated, on tiny notebooks."""
 
 import base64
 import json
@@ -16,14 +16,16 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import notebooks as tools
+from tools import refresh, speed
 
 ROOT = Path(__file__).resolve().parent.parent
 
 GOOD = [
-    "import os, sys; print(os.getcwd(), sys.prefix); print('one\\rtwo')",
+    "import sys; sys.path.insert(0, '..')\nimport os; print(os.getcwd(), sys.prefix); print('one\\rtwo')",
     "from helpers.plots import measured\nmeasured(labels=200, accuracy=0.75)",
 ]
 BAD = ["print('before')", "raise ValueError('a sentence\\nand another')", "print('after')"]
+README = "before\n<!-- table: minutes -->\nold\n<!-- end of table -->\nafter\n"
 
 
 @pytest.fixture
@@ -31,38 +33,52 @@ def course(tmp_path):
     """A copy of the course with tiny notebooks: 01 runs to its end, 02 fails in its second cell."""
     folder = tmp_path / "course"
     for name in ("tools", "helpers"):
-        shutil.copytree(ROOT / name, folder / name)
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "notebooks").mkdir()
     for name, cells in (("01_good", GOOD), ("02_bad", BAD)):
         title = new_markdown_cell(f"# {name}\n\n**The question:** is it\n{name}?\n\nMore? Later.")
         cells = [new_code_cell(cell, metadata={"scrolled": True, "tags": ["keep"]}) for cell in cells]
-        cells[0].source = "import sys; sys.path.insert(0, '..')\n" + cells[0].source
-        nbformat.write(new_notebook(cells=[title, *cells]), folder / "notebooks" / f"{name}.ipynb")
-    (folder / "README.md").write_text("before\n<!-- table: minutes -->\nold\n<!-- end of table -->\nafter\n")
+        write_notebook(folder, name, title, *cells)
+    (folder / "README.md").write_text(README, encoding="utf-8")
     return folder
 
 
-def command(course, *arguments, notebooks=()):
-    paths = [str(course / "notebooks" / f"{name}.ipynb") for name in notebooks]
-    return [sys.executable, str(course / "tools" / "notebooks.py"), *map(str, arguments), *paths]
+def write_notebook(course, name, *cells):
+    path = course / "notebooks" / f"{name}.ipynb"
+    nbformat.write(new_notebook(cells=list(cells)), path)
+    return path
+
+
+def tool(course, name, *arguments, notebooks=(), start=subprocess.run, **env):
+    """Run one of the tools of this copy of the course."""
+    paths = [str(course / "notebooks" / f"{notebook}.ipynb") for notebook in notebooks]
+    command = [sys.executable, "-P", "-m", f"tools.{name}", *map(str, arguments), *paths]
+    settings = {"capture_output": True} if start is subprocess.run else {"stdout": subprocess.PIPE}
+    env = {**os.environ, "PYTHONPATH": str(course), "PYTHONDONTWRITEBYTECODE": "1", **env}
+    return start(command, cwd=course.parent, text=True, encoding="utf-8", env=env, **settings)
 
 
 def outputs_of(path):
-    return [cell.outputs for cell in tools.read(path).cells if cell.cell_type == "code"]
+    return [cell.outputs for cell in tools.code_cells(tools.read(path))]
+
+
+# ---------------------------------------------------------------------------------------------------------------- run
 
 
 def test_run_saves_notebooks_and_figures_and_goes_on_after_a_failure(course):
     out = course / "out"
-    done = subprocess.run(command(course, "run", out, notebooks=["02_bad", "01_good"]), capture_output=True, text=True)
+    write_notebook(course, "03_dies", new_code_cell("import os; os._exit(1)"))
+    done = tool(course, "run", out, notebooks=["02_bad", "03_dies", "01_good"])
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["01"]["status"] == "ok" and summary["01"]["error"] is None
     assert summary["01"]["figures"] == {"labels": 200, "accuracy": 0.75}
     assert summary["01"]["track"] == "quick" and summary["01"]["minutes"] > 0
-    assert summary["02"]["status"] == "failed"
+    assert summary["02"]["status"] == summary["03"]["status"] == "failed"
     assert summary["02"]["error"] == "cell 2 of 3: ValueError: a sentence and another"
+    assert summary["03"]["error"].startswith("cell 1 of 1: the kernel died; most often the computer ran out of memory")
     assert summary["02"]["error"] in done.stdout and "01_good  cell 2/2" in done.stdout
     assert re.search(r"01_good\.ipynb +ok +0\.\d", done.stdout) and re.search(r"accuracy +0\.750", done.stdout)
 
@@ -72,44 +88,53 @@ def test_run_saves_notebooks_and_figures_and_goes_on_after_a_failure(course):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows can't send Ctrl-C to one program alone")
-def test_a_stopped_run_keeps_what_it_has(course):
-    notebook = new_notebook(cells=[new_code_cell("print('first')"), new_code_cell("import time; time.sleep(100)")])
-    nbformat.write(notebook, course / "notebooks" / "03_long.ipynb")
-    arguments = command(course, "run", course / "out", notebooks=["03_long", "01_good"])
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_keeps_what_it_has(course, number):
+    write_notebook(course, "03_long", new_code_cell("print('first')"), new_code_cell("import time; time.sleep(100)"))
+    process = tool(course, "run", course / "out", notebooks=["03_long", "01_good"], start=subprocess.Popen)
     for line in process.stdout:
         if "cell 2/2" in line:
             break
     time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1 and "stopped" in said
-    summary = json.loads((course / "out" / "summary.json").read_text())
+    summary = json.loads((course / "out" / "summary.json").read_text(encoding="utf-8"))
     assert list(summary) == ["03"] and summary["03"]["status"] == "stopped"
     assert outputs_of(course / "out" / "03_long.ipynb")[0][0].text == "first\n"
 
 
-def test_a_dead_kernel_is_a_sentence(course):
-    notebook = new_notebook(cells=[new_code_cell("import os; os._exit(1)")])
-    nbformat.write(notebook, course / "notebooks" / "03_dies.ipynb")
-    done = subprocess.run(command(course, "run", course / "o", notebooks=["03_dies"]), capture_output=True, text=True)
-    assert done.returncode == 1 and "cell 1 of 1: the kernel died" in done.stdout
-
-
 def test_a_track_that_does_not_exist_is_a_sentence(course):
-    wrong = {**os.environ, "COURSE_TRACK": "fast"}
-    arguments = command(course, "run", course / "out", notebooks=["01_good"])
-    done = subprocess.run(arguments, capture_output=True, text=True, env=wrong)
-    assert (
-        done.returncode == 1 and done.stderr.startswith("COURSE_TRACK is 'fast'") and len(done.stderr.splitlines()) == 1
-    )
+    done = tool(course, "run", course / "out", notebooks=["01_good"], COURSE_TRACK="fast")
+    assert done.returncode == 1 and not (course / "out").exists()
+    assert done.stderr.startswith("COURSE_TRACK is 'fast'") and len(done.stderr.splitlines()) == 1
 
 
-def test_refresh_writes_back_only_what_ran_to_its_end(course):
-    bad = (course / "notebooks" / "02_bad.ipynb").read_text()
-    done = subprocess.run(command(course, "refresh", notebooks=["01_good", "02_bad"]), capture_output=True, text=True)
-    assert done.returncode == 1
-    assert (course / "notebooks" / "02_bad.ipynb").read_text() == bad
+def test_the_kernel_is_the_one_of_this_python_and_its_errors_are_told(course):
+    kernel = json.loads(tool(ROOT, "kernel").stdout)
+    assert os.path.realpath(kernel["prefix"]) == os.path.realpath(sys.prefix)
+    assert kernel["track"].startswith("Track: quick") and kernel["error"] == ""
+    (course / "helpers" / "track.py").write_text("raise OSError('no disk')", encoding="utf-8")
+    assert json.loads(tool(course, "kernel").stdout) == {"prefix": "", "track": "", "error": "OSError: no disk"}
+
+
+# ------------------------------------------------------------------------------------------------------------ refresh
+
+SLOW = "import json, pathlib\nplace = pathlib.Path('{name}.ipynb')\nnotebook = json.loads(place.read_text('utf-8'))\n"
+SAVE = "\nplace.write_text(json.dumps(notebook), 'utf-8')"
+
+
+def test_refresh_writes_back_only_what_ran_to_its_end_with_the_code_that_stands_there(course):
+    bad = (course / "notebooks" / "02_bad.ipynb").read_bytes()
+    for name, edit in (("03_prose", "[0]['source'] = '# b'"), ("04_code", "[1]['source'] += '#'")):
+        cell = new_code_cell(SLOW.format(name=name) + f"notebook['cells']{edit}" + SAVE)
+        write_notebook(course, name, new_markdown_cell("# a"), cell)
+    done = tool(course, "refresh", notebooks=["01_good", "02_bad", "03_prose", "04_code"])
+    assert done.returncode == 1 and "04_code: its code was changed while it ran" in done.stdout
+    assert (course / "notebooks" / "02_bad.ipynb").read_bytes() == bad
+    for name, title, written in (("03_prose", "# b", 1), ("04_code", "# a", 0)):
+        path = course / "notebooks" / f"{name}.ipynb"
+        assert tools.read(path).cells[0].source == title and bool(tools.read(path).metadata.get("course")) == written
 
     good = tools.read(course / "notebooks" / "01_good.ipynb")
     assert good.metadata.course.outputs_of == tools.code_hash(good)
@@ -117,52 +142,50 @@ def test_refresh_writes_back_only_what_ran_to_its_end(course):
     assert [cell.execution_count for cell in good.cells[1:]] == [1, 2]
     assert [cell.metadata for cell in good.cells[1:]] == [{"tags": ["keep"]}] * 2
     assert good.cells[1].outputs[0].text == "notebooks .venv\ntwo\n"
-    assert str(course) not in (course / "notebooks" / "01_good.ipynb").read_text()
+    assert str(course) not in (course / "notebooks" / "01_good.ipynb").read_text(encoding="utf-8")
 
-    minutes = json.loads((course / "results" / "notebook_minutes.json").read_text())["laptop"]
-    assert list(minutes["minutes"]) == ["01"] and minutes["machine"]
-    readme = (course / "README.md").read_text()
+    results = json.loads((course / "tools" / "results" / "notebook_minutes.json").read_text(encoding="utf-8"))
+    assert list(results["laptop"]["minutes"]) == ["01", "03"] and results["laptop"]["machine"]
+    readme = (course / "README.md").read_text(encoding="utf-8")
     assert "| [01_good](notebooks/01_good.ipynb) | Is it 01_good? | 0." in readme
     assert "| [02_bad](notebooks/02_bad.ipynb) | Is it 02_bad? |  |" in readme
     assert readme.startswith("before\n") and readme.endswith("after\n") and "old" not in readme
 
 
-def test_refresh_keeps_prose_that_was_edited_meanwhile_but_no_outputs_of_other_code(course):
-    path = course / "notebooks" / "03_slow.ipynb"
-    code = "import json, pathlib\nplace = pathlib.Path('03_slow.ipynb')\nnotebook = json.loads(place.read_text())"
-    for edit, kept in (
-        ("notebook['cells'][0]['source'] = '# new'", True),
-        ("notebook['cells'][1]['source'] += '#'", False),
-    ):
-        cell = new_code_cell(f"{code}\n{edit}\nplace.write_text(json.dumps(notebook))")
-        nbformat.write(new_notebook(cells=[new_markdown_cell("# old"), cell]), path)
-        done = subprocess.run(command(course, "refresh", notebooks=["03_slow"]), capture_output=True, text=True)
-        assert done.returncode == (0 if kept else 1), done.stdout
-        assert bool(outputs_of(path)[0]) == kept
-        assert tools.read(path).cells[0].source == ("# new" if kept else "# old")
+@pytest.fixture
+def here(course, monkeypatch):
+    """The same copy, for the functions of this process."""
+    monkeypatch.setattr(refresh, "ROOT", course)
+    monkeypatch.setattr(tools, "ROOT", course)
+    monkeypatch.setattr(refresh.guide, "WORKSHOP", course / "workshop")
+    monkeypatch.setattr(speed, "RESULTS", course / "tools" / "results")
+    return course
 
 
-def test_the_readmes_picture_comes_from_the_cell_that_is_marked(course, monkeypatch):
+def test_the_readmes_picture_comes_from_the_cell_that_is_marked(here):
+    (here / "tools" / "results").mkdir()
     pixels = base64.b64encode(b"pixels").decode()
-    shown = new_output(
-        "display_data",
-        data={"text/html": f'<img alt="A &lt; B &quot;by far&quot;" src="data:image/png;base64,{pixels}">'},
-    )
-    other = new_output("display_data", data={"text/html": '<img alt="other" src="data:image/png;base64,AAAA">'})
-    cells = [new_code_cell(outputs=[other]), new_code_cell(outputs=[shown], metadata={"tags": ["readme-picture"]})]
-    nbformat.write(new_notebook(cells=cells), course / "notebooks" / "03_picture.ipynb")
-    for name, value in {
-        "ROOT": course,
-        "README": course / "README.md",
-        "PICTURE": course / "results" / "p.png",
-    }.items():
-        monkeypatch.setattr(tools, name, value)
-    (course / "README.md").write_text("<!-- table: picture -->\n<!-- end of table -->\n")
-    for _ in range(2):
-        tools.fill_tables()
-        markdown = '![A < B "by far"](results/p.png)'
-        assert (course / "README.md").read_text() == f"<!-- table: picture -->\n{markdown}\n<!-- end of table -->\n"
-    assert (course / "results" / "p.png").read_bytes() == b"pixels"
+    cells = []
+    for alt, tags in (("other", []), ("A &lt; B &quot;by far&quot;", ["readme-picture"])):
+        picture = {"text/html": f'<img alt="{alt}" src="data:image/png;base64,{pixels}">'}
+        cells.append(new_code_cell(outputs=[new_output("display_data", data=picture)], metadata={"tags": tags}))
+    write_notebook(here, "03_picture", *cells)
+    marked = "<!-- table: picture -->\n{}<!-- end of table -->\n"
+    (here / "README.md").write_text(marked.format(""), encoding="utf-8")
+    assert set(refresh.stale()) == {here / "README.md", here / refresh.PICTURE}
+    refresh.fill()
+    text = marked.format(f'![A < B "by far"]({refresh.PICTURE})\n')
+    assert (here / "README.md").read_text(encoding="utf-8") == text
+    assert (here / refresh.PICTURE).read_bytes() == b"pixels" and refresh.stale() == {}
+
+
+def test_what_can_not_be_generated_is_a_sentence_and_nothing_is_written(here):
+    (here / "workshop").mkdir()
+    for name, text in (("timetables.toml", "[live]\n[timetables]\n"), ("page.md", "[01, section 99]()")):
+        (here / "workshop" / name).write_text(text, encoding="utf-8")
+    done = tool(here, "refresh")
+    assert done.returncode == 1 and done.stdout == "" and (here / "README.md").read_text(encoding="utf-8") == README
+    assert re.fullmatch(r"No table, setup cell or badge was written\. .*about N minutes.*\n", done.stderr)
 
 
 def test_the_hash_changes_with_the_code_and_not_with_the_prose_or_the_setup_cell():
@@ -175,10 +198,3 @@ def test_the_hash_changes_with_the_code_and_not_with_the_prose_or_the_setup_cell
     assert tools.code_hash(notebook) == before
     notebook.cells[1].source, notebook.cells[2].source = "x = 1\ny", "= 2"
     assert tools.code_hash(notebook) != before
-
-
-def test_the_kernel_is_the_one_of_this_python():
-    said = subprocess.run(command(ROOT, "kernel"), capture_output=True, text=True, check=True).stdout
-    kernel = json.loads(said)
-    assert os.path.realpath(kernel["prefix"]) == os.path.realpath(sys.prefix)
-    assert kernel["track"].startswith("Track: quick") and kernel["error"] == ""

@@ -100,7 +100,7 @@ def run_notebooks(numbers, out, pack=None):
     paths = chosen_notebooks(numbers)
     out = output_folder(out, f"runs/{time.strftime('%Y-%m-%d_%H%M%S')}")
     set_up(pack)
-    return hand_over(module("tools.notebooks", "run", out, *paths))
+    return hand_over(module("tools.run", out, *paths))
 
 
 def make_for_instructors(what, numbers, out, pack=None):
@@ -109,13 +109,13 @@ def make_for_instructors(what, numbers, out, pack=None):
     if out == ROOT / "notebooks":
         raise Problem("--out would overwrite the notebooks of the course: name another folder.")
     set_up(pack)
-    return hand_over(module("tools.workshop", what, out, *paths))
+    return hand_over(module("tools.slides" if what == "slides" else "tools.solutions", out, *paths))
 
 
 def refresh(numbers, tables, pack=None):
     paths = [] if tables else chosen_notebooks(numbers)
     set_up(pack)
-    return hand_over(module("tools.notebooks", "refresh", *paths))
+    return hand_over(module("tools.refresh", *paths))
 
 
 def make_pack(folder, platforms, pythons, pack=None):

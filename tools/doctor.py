@@ -151,9 +151,7 @@ def files_finding():
 def kernel_finding(*how):
     if not is_set_up():
         return
-    asked = subprocess.run(
-        module("tools.notebooks", "kernel", *how), capture_output=True, env=environment(), encoding="utf-8"
-    )
+    asked = subprocess.run(module("tools.kernel", *how), capture_output=True, env=environment(), encoding="utf-8")
     if asked.returncode:
         raise Problem("No notebook kernel starts: " + last_line(asked.stderr))
     kernel = json.loads(asked.stdout)

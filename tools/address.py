@@ -1,0 +1,80 @@
+"""What is written from the course's public address, which stands in pyproject.toml alone: setup cells and badges."""
+
+import copy
+import re
+import tomllib
+
+from tools.notebooks import ROOT, code_cells, tagged
+
+COLAB = "https://colab.research.google.com"
+FOLDER = "bert-finetuning-course"  # where a notebook that was opened alone puts the course
+SETUP = """\
+import os
+{imports}import sys
+from importlib.util import find_spec
+
+sys.path[:0] = [os.path.abspath(place) for place in (".", "..") if os.path.isdir(f"{{place}}/helpers")]
+if not find_spec("helpers"):{otherwise}
+from helpers.track import current_track, set_seed
+
+track = current_track()
+print(track)"""
+NO_ADDRESS = """  # this notebook was opened alone
+    raise ModuleNotFoundError(
+        "This notebook needs the course around it: open it there, or name the course's repository in "
+        "pyproject.toml, below [tool.course], run `python3 start.py refresh --tables`, and open the notebook again."
+    )"""
+FETCH = """  # this notebook was opened alone, in Colab say: fetch the course around it
+    fetch = "git clone --quiet --depth=1 --branch={branch} {repository}"
+    if not os.path.isdir("{folder}"):
+        if (git := subprocess.getstatusoutput(f"{{fetch}} unfinished-{{os.getpid()}}"))[0]:
+            raise RuntimeError(f"The course was not fetched: check the network and run the cell again. {{git[1]}}")
+        os.rename(f"unfinished-{{os.getpid()}}", "{folder}")
+    runpy.run_path("{folder}/tools/colab.py", run_name="__main__")  # installs what is missing"""
+
+
+def address():
+    """Return (repository, branch); the repository is empty while the course has no public home. ValueError if wrong."""
+    course = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["course"]
+    repository, branch = course["repository"], course["branch"]
+    # A shell reads both. No other characters are needed where anybody may fetch from.
+    if repository and not re.fullmatch(r"(https|file)://[\w./:~+-]+", repository):
+        raise ValueError(
+            f"The repository in pyproject.toml is {repository!r}: give its whole public address, as in "
+            "https://github.com/NAME/COURSE."
+        )
+    if not re.fullmatch(r"[\w./+][\w./+-]*", branch):
+        raise ValueError(f"The branch in pyproject.toml is {branch!r}: give the name of one that exists, main say.")
+    return repository, branch
+
+
+def setup_source():
+    """Return the source of the setup cell, the same for all notebooks."""
+    repository, branch = address()
+    if not repository:
+        return SETUP.format(imports="", otherwise=NO_ADDRESS)
+    otherwise = FETCH.format(repository=repository, branch=branch, folder=FOLDER)
+    return SETUP.format(imports="import runpy\nimport subprocess\n", otherwise=otherwise)
+
+
+def badge(path):
+    """Return the badge that opens a notebook in Colab, in Markdown; "" unless the repository is on GitHub."""
+    repository, branch = address()
+    name = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", repository)
+    if not name:
+        return ""
+    place = f"{COLAB}/github/{name[1]}/blob/{branch}/notebooks/{path.name}"
+    return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({place})"
+
+
+def with_address(notebook, path):
+    """Return a copy of a notebook with its setup cell made anew, and the badge below its title if there is one."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells[:1]:
+        if cell.cell_type == "markdown":
+            title, *rest = re.sub(r"\n\n\[!\[Open in Colab\].*", "", cell.source).split("\n")
+            cell.source = "\n".join([title, *(["", badge(path)] if badge(path) else []), *rest])
+    for cell in code_cells(notebook):
+        if tagged(cell, "setup"):
+            cell.source = setup_source()
+    return notebook
