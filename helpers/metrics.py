@@ -1,12 +1,24 @@
-"""Scores with their uncertainty. Built by hand in notebook 05.
+"""Scores with their uncertainty. Word counts are built by hand in notebook 01, all else in notebook 05.
 
-Throughout, `labels` holds n whole numbers from 0 and `logits` the model's raw scores, [n reviews, classes].
+Throughout, `labels` holds n whole numbers from 0, `logits` the model's raw scores, [n reviews, classes], and `right`
+whether each review was called rightly, [n].
 """
+
+import warnings
 
 import numpy
 import scipy.optimize
 import scipy.special
 import scipy.stats
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+
+def fit_word_counts(texts, labels):
+    """Return the baseline of notebook 01, fitted: TF-IDF of words and pairs of words, with logistic regression."""
+    counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+    return make_pipeline(counts, LogisticRegression(C=3, max_iter=1000)).fit(texts, labels)
 
 
 def evaluate(labels, logits):
@@ -14,10 +26,15 @@ def evaluate(labels, logits):
 
     The keys are `accuracy`, `accuracy_low`, `accuracy_high` and so on, `calibration_error` and `reviews`.
     With two classes precision, recall and f1 are those of class 1 (positive); with more, the mean over the classes
-    (macro). A share of reviews has a Wilson interval; f1 and the means have a bootstrap interval.
+    (macro). A share of reviews has a Wilson interval; f1 and the means have a bootstrap interval. (Below about six
+    reviews a class that one is too narrow.) Warns of a class that no review has.
     """
     labels, logits = _checked(labels, logits)
     counts = confusion_matrix(labels, logits.argmax(axis=1), classes=logits.shape[1])
+    absent = [str(place) for place in numpy.flatnonzero(counts.sum(axis=1) == 0)]
+    if absent:
+        unknown = f"None of these reviews is of class {', '.join(absent)}, so nothing is known about it"
+        warnings.warn(f"{unknown}: its precision, recall and F1 count as 0, in a mean too.", stacklevel=2)
     scores = {"reviews": len(labels), **_with_interval("accuracy", numpy.trace(counts), counts.sum())}
     if len(counts) == 2:
         scores |= _with_interval("precision", counts[1, 1], counts[:, 1].sum())
@@ -36,19 +53,14 @@ def confusion_matrix(labels, predictions, *, classes):
     return counts
 
 
-def precision_recall_f1(counts):
-    """Return (precision, recall, f1) from confusion matrices [..., classes, classes]; 0 where a share has no base.
+def class_scores(counts):
+    """Return precision, recall and F1 of each class, [..., classes], from confusion matrices [..., classes, classes].
 
-    With two classes those of class 1, with more the mean over the classes. Any leading axes are kept.
+    A share of nothing is 0.
     """
     correct = numpy.diagonal(counts, axis1=-2, axis2=-1).astype(float)
     predicted, true = counts.sum(axis=-2), counts.sum(axis=-1)
-    precision = _divide(correct, predicted)
-    recall = _divide(correct, true)
-    f1 = _divide(2 * correct, predicted + true)
-    if counts.shape[-1] == 2:
-        return precision[..., 1], recall[..., 1], f1[..., 1]
-    return precision.mean(axis=-1), recall.mean(axis=-1), f1.mean(axis=-1)
+    return _divide(correct, predicted), _divide(correct, true), _divide(2 * correct, predicted + true)
 
 
 def wilson_interval(successes, total):
@@ -59,10 +71,64 @@ def wilson_interval(successes, total):
     return float(interval.low), float(interval.high)
 
 
+def bootstrap_interval(values):
+    """Return the 95% bootstrap interval (low, high) of the mean of `values`. The same values give the same interval."""
+    random = numpy.random.default_rng(0)
+    return _middle_95([random.choice(values, len(values)).mean() for _ in range(2000)])
+
+
+def paired_comparison(right, right_baseline):
+    """Compare two models on the same reviews: McNemar's test, and a bootstrap interval for the difference.
+
+    Returns `baseline_accuracy`, `only_model` and `only_baseline` (reviews on which one alone is right), `difference`,
+    `difference_low`, `difference_high` and `p_value`.
+    """
+    only_model, only_baseline = int((right & ~right_baseline).sum()), int((~right & right_baseline).sum())
+    disagree = only_model + only_baseline
+    low, high = bootstrap_interval(right.astype(float) - right_baseline)
+    return {
+        "baseline_accuracy": float(right_baseline.mean()),
+        "only_model": only_model,
+        "only_baseline": only_baseline,
+        "difference": float(right.mean() - right_baseline.mean()),
+        "difference_low": low,
+        "difference_high": high,
+        "p_value": float(scipy.stats.binomtest(only_model, disagree).pvalue) if disagree else 1.0,
+    }
+
+
+def slices_by_length(right, lengths, limit):
+    """Return {name: `right` of its reviews} for reviews of up to `limit` tokens, up to twice as many, and more."""
+    slices = {
+        f"read whole (up to {limit} tokens)": right[lengths <= limit],
+        f"at least half read (to {2 * limit})": right[(lengths > limit) & (lengths <= 2 * limit)],
+        f"less than half read (over {2 * limit})": right[lengths > 2 * limit],
+    }
+    return {name: values for name, values in slices.items() if len(values)}
+
+
+def trend_p_value(groups):
+    """Return the p-value of Cochran and Armitage's test that the share right neither rises nor falls along the groups.
+
+    groups   `right` of each group, in their order. With two groups it compares two shares
+    """
+    place, right = numpy.repeat(numpy.arange(len(groups)), [len(group) for group in groups]), numpy.concatenate(groups)
+    if numpy.ptp(place) == 0 or right.all() or not right.any():
+        return 1.0
+    return float(scipy.stats.chi2.sf(len(right) * numpy.corrcoef(place, right)[0, 1] ** 2, df=1))
+
+
 def confidence_and_correct(labels, logits):
     """Return each review's confidence (probability of the predicted class) and whether the prediction is right."""
     probabilities = scipy.special.softmax(logits, axis=1)
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+
+
+def reliability(confidence, correct, *, bins=15):
+    """Return (mean confidence, share right, reviews) of each of `bins` equally wide bins that holds reviews."""
+    bin_of = numpy.minimum((confidence * bins).astype(int), bins - 1)
+    members = [bin_of == place for place in numpy.unique(bin_of)]
+    return [(float(confidence[here].mean()), float(correct[here].mean()), int(here.sum())) for here in members]
 
 
 def calibration_error(confidence, correct, *, bins=15):
@@ -73,16 +139,22 @@ def calibration_error(confidence, correct, *, bins=15):
     """
     confidence, correct = numpy.asarray(confidence, dtype=float), numpy.asarray(correct, dtype=float)
     if confidence.ndim != 1 or confidence.shape != correct.shape or len(confidence) == 0:
-        raise ValueError(
-            f"confidence has shape {confidence.shape} and correct {correct.shape}: "
-            "one confidence and one correct (True or False) per review are needed."
-        )
+        shapes = f"confidence has shape {confidence.shape} and correct {correct.shape}"
+        raise ValueError(f"{shapes}: one confidence and one correct (True or False) per review are needed.")
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError("Some confidences are not between 0 and 1: give probabilities, not logits or per cent.")
-    bin_of = numpy.minimum((confidence * bins).astype(int), bins - 1)
-    reviews = numpy.bincount(bin_of, minlength=bins)
-    difference = numpy.bincount(bin_of, weights=confidence - correct, minlength=bins)  # summed, so already weighted
-    return float(numpy.abs(difference).sum() / reviews.sum())
+    return sum(abs(sure - share) * n for sure, share, n in reliability(confidence, correct, bins=bins)) / len(correct)
+
+
+def calibration_by_chance(confidence):
+    """Return the 95% interval of the calibration error of a perfectly calibrated model that is as sure as this one."""
+    random = numpy.random.default_rng(0)
+    return _middle_95([calibration_error(confidence, random.random(len(confidence)) < confidence) for _ in range(500)])
+
+
+def losses(labels, logits):
+    """Return the loss of each review, [n]: minus the logarithm of the probability of its true class."""
+    return -scipy.special.log_softmax(logits, axis=1)[numpy.arange(len(labels)), labels]
 
 
 def fit_temperature(labels, logits):
@@ -96,8 +168,7 @@ def fit_temperature(labels, logits):
         return 1.0
 
     def loss(log_temperature):
-        log_probabilities = scipy.special.log_softmax(logits / numpy.exp(log_temperature), axis=1)
-        return -log_probabilities[numpy.arange(len(labels)), labels].mean()
+        return losses(labels, logits / numpy.exp(log_temperature)).mean()
 
     return float(numpy.exp(scipy.optimize.minimize_scalar(loss, bounds=numpy.log([0.05, 20]), method="bounded").x))
 
@@ -105,16 +176,12 @@ def fit_temperature(labels, logits):
 def _checked(labels, logits):
     labels, logits = numpy.asarray(labels), numpy.asarray(logits, dtype=float)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
-        raise ValueError(
-            f"labels have shape {labels.shape} and logits {logits.shape}: "
-            "one label and one row of logits per review are needed."
-        )
+        shapes = f"labels have shape {labels.shape} and logits {logits.shape}"
+        raise ValueError(f"{shapes}: one label and one row of logits per review are needed.")
     if (labels != numpy.floor(labels)).any():
         raise ValueError("Some labels are not whole numbers: give each class a number, counted from 0.")
     if not numpy.isfinite(logits).all():
-        raise ValueError(
-            "Some logits are not finite (NaN or infinity): training diverged, so use a smaller learning rate."
-        )
+        raise ValueError("Some logits are NaN or infinity: training diverged, so use a smaller learning rate.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(
             f"Labels go from {labels.min()} to {labels.max()}, but the logits have {logits.shape[1]} classes (from 0)."
@@ -127,23 +194,31 @@ def _with_interval(name, successes, total):
     return {name: float(_divide(successes, total)), f"{name}_low": low, f"{name}_high": high}
 
 
-def _with_bootstrap(counts, names, *, rounds=2000):
-    """Return the named scores with 95% bootstrap intervals.
+def _with_bootstrap(counts, names):
+    """Return the named scores with 95% bootstrap intervals, which hold the score itself.
 
     Drawing n reviews with replacement and counting again is the same as drawing the confusion matrix's cells from a
-    multinomial distribution, which takes a millisecond (seed fixed: the same counts give the same interval).
+    multinomial distribution. So that 20 right of 20 don't make an interval of no width, one imaginary review that is
+    called rightly and one that is not are put to the others, shared out evenly over the classes.
     """
-    drawn = numpy.random.default_rng(0).multinomial(counts.sum(), counts.ravel() / counts.sum(), size=rounds)
-    drawn_scores = precision_recall_f1(drawn.reshape(rounds, *counts.shape))
+    classes, reviews = len(counts), counts.sum() + 2
+    imaginary = numpy.where(numpy.eye(classes), 1, 1 / max(classes - 1, 1)) / classes
+    drawn = numpy.random.default_rng(0).multinomial(reviews, (counts + imaginary).ravel() / reviews, size=2000)
+    values, drawn_values = _averages(counts), _averages(drawn.reshape(-1, classes, classes))
     scores = {}
     for name, place in names.items():
-        low, high = numpy.quantile(drawn_scores[place], [0.025, 0.975])
-        scores |= {
-            name: float(precision_recall_f1(counts)[place]),
-            f"{name}_low": float(low),
-            f"{name}_high": float(high),
-        }
+        value, (low, high) = float(values[place]), _middle_95(drawn_values[place])
+        scores |= {name: value, f"{name}_low": min(low, value), f"{name}_high": max(high, value)}
     return scores
+
+
+def _averages(counts):
+    return [scores[..., 1] if scores.shape[-1] == 2 else scores.mean(axis=-1) for scores in class_scores(counts)]
+
+
+def _middle_95(values):
+    low, high = numpy.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _divide(a, b):

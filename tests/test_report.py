@@ -1,12 +1,15 @@
 """helpers.report: scikit-learn's figures for any number of classes, and on two classes those of notebook 05's cells."""
 
 import contextlib
+import dataclasses
 import io
 import re
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
+import mistune
 import numpy
 import pandas
 import pytest
@@ -16,29 +19,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import plots
+from helpers import metrics, plots
 from helpers.batches import encode
 from helpers.data import load_reviews
 from helpers.models import load_tokenizer
-from helpers.report import measure, model_card, paired_comparison, report, show_report
+from helpers.report import measure, model_card, report, show_report
 from helpers.track import current_track
 from tools import notebooks as tools
 
 NAMES = ["bad", "fair", "good", "very good"]
-WORDS = {"bad": "dull weak", "fair": "plain usual", "good": "fine warm", "very good": "great moving"}
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+SPLITS = ("train", "validation", "test")
 
 
-def reviews_of(sizes, classes, *, seed=0):
-    """Reviews whose words often belong to their class, as `load_reviews` returns them."""
+def reviews_of(sizes, classes, *, seed=0, names=NAMES):
+    """Reviews in which a word often tells the class, as `load_reviews` returns them."""
     random = numpy.random.default_rng(seed)
     features = datasets.Features(
-        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=NAMES[:classes])}
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names[:classes])}
     )
     splits, number = {}, 0
-    for name, size in zip(("train", "validation", "test"), sizes, strict=True):
+    for name, size in zip(SPLITS, sizes, strict=True):
         labels = random.integers(classes, size=size)
         said = numpy.where(random.random(size) < 0.7, labels, random.integers(classes, size=size))
-        texts = [f"text {number + place} is {WORDS[NAMES[one]]}" for place, one in enumerate(said)]
+        texts = [f"text {number + place} is w{one} v{one}" for place, one in enumerate(said)]
         number += size
         splits[name] = datasets.Dataset.from_dict({"text": texts, "label": labels}, features=features)
     return datasets.DatasetDict(splits)
@@ -50,24 +54,25 @@ def logits_for(split, classes, *, skill=1.5, seed=1):
     return random.normal(size=(len(labels), classes)) + skill * numpy.eye(classes)[labels]
 
 
-def shown(function, *arguments, **settings):
-    """Return all that a function prints and displays, as plain text."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):  # outside of a notebook, IPython's display prints
-        function(*arguments, **settings)
+def figures_of(sizes=(120, 80, 90), classes=2, *, names=NAMES, costs=None, scale=1.0):
+    """The figures of made-up reviews and logits; those of the test split are multiplied by `scale`."""
+    reviews = reviews_of(sizes, classes, names=names)
+    validation, test = (logits_for(reviews[name], classes) for name in ("validation", "test"))
+    lengths = numpy.random.default_rng(2).integers(1, 70, size=sizes[2])
+    return reviews, scale * test, measure(reviews, validation, scale * test, lengths, max_tokens=20, costs=costs)
+
+
+def shown(figures):
+    """All that the report prints and displays, as plain text. (Outside of a notebook IPython's display prints.)"""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        show_report(figures)
     return re.sub(r"base64,[\w+/=]+", "", printed.getvalue())
 
 
-@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("classes", [2, 4])
 def test_the_figures_are_those_of_scikit_learn(classes):
-    reviews = reviews_of((120, 80, 90), classes)
-    logits = logits_for(reviews["test"], classes)
+    reviews, logits, figures = figures_of(classes=classes)
     labels, predictions = numpy.array(reviews["test"]["label"]), logits.argmax(axis=1)
-    figures = measure(reviews, logits_for(reviews["validation"], classes), logits, [9] * 90, max_tokens=20)
-
-    average = {"average": "binary"} if classes == 2 else {"average": "macro"}
-    expected = sklearn.metrics.precision_recall_fscore_support(labels, predictions, **average)[:3]
-    assert [figures["scores"][name] for name in ("precision", "recall", "f1")] == pytest.approx(expected)
     assert (figures["confusion"] == sklearn.metrics.confusion_matrix(labels, predictions)).all()
     theirs = sklearn.metrics.precision_recall_fscore_support(labels, predictions)
     probabilities = scipy.special.softmax(logits / figures["temperature"], axis=1)
@@ -82,36 +87,22 @@ def test_the_figures_are_those_of_scikit_learn(classes):
 
 def test_the_answer_is_the_one_with_the_lowest_expected_cost():
     # Would catch a cost matrix read the wrong way round, and costs that are not weighted with probabilities.
-    reviews = reviews_of((120, 400, 400), 3)
-    logits = logits_for(reviews["test"], 3)
     costs = [[0, 1, 2], [3, 0, 1], [9, 4, -1]]
-    figures = measure(reviews, logits_for(reviews["validation"], 3), logits, [9] * 400, max_tokens=20, costs=costs)
-    probabilities = scipy.special.softmax(logits / figures["temperature"], axis=1)
+    reviews, logits, figures = figures_of((120, 400, 400), 3, costs=costs)
+    probabilities, truths = scipy.special.softmax(logits / figures["temperature"], axis=1), reviews["test"]["label"]
     paid = []
-    for shares, truth in zip(probabilities, reviews["test"]["label"], strict=True):
+    for shares, truth in zip(probabilities, truths, strict=True):
         expected = [sum(share * costs[true][answer] for true, share in enumerate(shares)) for answer in range(3)]
         paid.append(costs[truth][expected.index(min(expected))])
     assert figures["cost_lowest_expected"] == pytest.approx(numpy.mean(paid))
     assert figures["cost_lowest_expected"] < min(figures["cost_likeliest"], figures["cost_always_the_same"])
-    always = [numpy.mean([costs[truth][answer] for truth in reviews["test"]["label"]]) for answer in range(3)]
+    always = [numpy.mean([costs[truth][answer] for truth in truths]) for answer in range(3)]
     assert figures["cost_always_the_same"] == pytest.approx(min(always))
 
 
-def test_with_two_classes_the_lowest_expected_cost_is_a_threshold():
-    reviews = reviews_of((120, 400, 400), 2)
-    logits = logits_for(reviews["test"], 2)
-    figures = measure(
-        reviews, logits_for(reviews["validation"], 2), logits, [9] * 400, max_tokens=20, costs=[[0, 5], [1, 0]]
-    )
-    positive = scipy.special.softmax(logits / figures["temperature"], axis=1)[:, 1]
-    truth = numpy.array(reviews["test"]["label"])
-    errors = 5 * ((positive >= 5 / 6) & (truth == 0)) + ((positive < 5 / 6) & (truth == 1))
-    assert figures["cost_lowest_expected"] == pytest.approx(errors.mean())
-
-
-def test_on_two_classes_it_finds_what_the_cells_of_notebook_05_find(monkeypatch):
-    """Runs the notebook's own cells, with random logits in the place of the model's."""
-    track = current_track()
+def test_what_notebooks_01_and_05_build_by_hand_is_what_helpers_hold(monkeypatch):
+    """Runs the notebooks' own cells, with random logits in the place of the model's."""
+    track = dataclasses.replace(current_track(), max_tokens=128)  # short enough for three lengths, long enough too
     reviews = load_reviews("imdb", n_train=200, n_validation=120, n_test=300, seed=0)
     test = reviews["test"]
     logits = {name: logits_for(reviews[name], 2).astype("float32") for name in ("validation", "test")}
@@ -133,9 +124,13 @@ def test_on_two_classes_it_finds_what_the_cells_of_notebook_05_find(monkeypatch)
         "predict_logits": lambda model, loader: logits["validation"][:loader],
     }
     monkeypatch.setattr(plots, "show", lambda figure, alt: None)
-    notebook = tools.read(Path(__file__).resolve().parent.parent / "notebooks" / "05_evaluation.ipynb")
-    wanted = "012 014 016 018 020 022 026 028 030 032 034 038 040 044 046 052 054 058 062 076 090b"
-    sources = {cell.id: cell.source for cell in notebook.cells}
+    sources = {
+        cell.id: cell.source
+        for name in ("01_transfer_learning", "05_evaluation")
+        for cell in tools.read(NOTEBOOKS / f"{name}.ipynb").cells
+    }
+    in_01 = next(source for source in sources.values() if "def fit_word_counts" in source)
+    wanted = "012 014 016 018 020 022 026 028 030 032 034 038 040 042 044 046 052 054 058 061a 062 062b 080 076 090b"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         for number in wanted.split():
             exec(sources[f"nb05-{number}"], cells)  # the last of them asserts what it compares
@@ -144,18 +139,33 @@ def test_on_two_classes_it_finds_what_the_cells_of_notebook_05_find(monkeypatch)
     again, right = cells["again"], cells["right"]
     assert [again["only_model"], again["only_baseline"]] == [cells["only_bert"], cells["only_words"]]
     assert again["baseline_accuracy"] == cells["right_words"].mean()
-    assert again["error_after"] == pytest.approx(cells["error_after"], abs=1e-6)
     differences = right.astype(float) - cells["right_words"]
+    assert metrics.bootstrap_interval(differences) == cells["bootstrap_by_hand"](differences)
     assert (again["difference_low"], again["difference_high"]) == cells["bootstrap_by_hand"](differences)
+    for name, z in [("before", logits["test"]), ("after", cells["scaled"])]:
+        confidence, correct = metrics.confidence_and_correct(cells["labels"], z)
+        assert numpy.allclose(again[f"reliability_{name}"], cells["reliability"](confidence, correct), atol=1e-6)
+        assert again[f"error_{name}"] == pytest.approx(cells[f"error_{name}"], abs=1e-6)
+        assert again[f"chance_{name}"] == pytest.approx(cells["by_chance"](confidence), abs=1e-6)
+    assert again["chance_before"] != again["chance_after"]
+    assert again["temperature_helped"] == cells["temperature_helped"]
     assert again["cost_always_the_same"] == cells["cost_read_all"]
     chosen = cells["cost_per_review"](5 / 6, cells["labels"], cells["positive"])
-    assert again["cost_lowest_expected"] == pytest.approx(chosen)
-    slices = {name: values for name, values in cells["slices"].items() if "site" not in name}
-    assert again["slice_sizes"] == {name: len(values) for name, values in slices.items()}
-    assert [share for share, *_ in again["slices"].values()] == [values.mean() for values in slices.values()]
-    assert f"{again['slices_p_value']:.3f}" in cells["verdict_on"](list(slices.values()))
+    assert again["cost_lowest_expected"] == pytest.approx(chosen)  # with two classes a threshold
+    by_length = metrics.slices_by_length(right, cells["lengths"], cells["limit"])
+    assert list(by_length) == list(cells["by_length"]) and len(by_length) == 3
+    assert all((by_length[name] == cells["by_length"][name]).all() for name in by_length)
+    assert again["slices_p_value"] == cells["trend_p_value"](list(by_length.values()))
+    assert again["validation_accuracy"] == cells["validation_right"].mean()
     assert [text for text, *_ in again["worst"]] == [cells["texts"][i] for i in cells["worst"]]
-    assert again["error_by_chance"] == pytest.approx(numpy.quantile(cells["by_chance"], [0.025, 0.975]), abs=1e-6)
+    card = model_card(again, title="Mine", about="A test.")
+    by_hand = [line for line in cells["figures"].splitlines() if line.startswith(("| a", "| p", "| r", "| f", "Acc"))]
+    assert len(by_hand) == 9 and [line for line in by_hand if line not in card] == [by_hand[7]]  # the other site's
+
+    exec(in_01[: in_01.index("most = ")], cells)
+    ours, theirs = (fit(test["text"], test["label"]) for fit in (metrics.fit_word_counts, cells["fit_word_counts"]))
+    assert str(ours) == str(theirs)
+    assert (ours.predict_proba(cells["texts"]) == theirs.predict_proba(cells["texts"])).all()
 
 
 @given(
@@ -175,10 +185,14 @@ def test_few_reviews_missing_classes_and_odd_logits_still_make_a_report(classes,
     if kind == "huge":
         logits = {name: 1e4 * values for name, values in logits.items()}
     lengths = numpy.random.default_rng(seed).integers(1, 100, size=sizes[2])
-    figures = measure(reviews, logits["validation"], logits["test"], lengths, max_tokens=20)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figures = measure(reviews, logits["validation"], logits["test"], lengths, max_tokens=20)
+    absent = classes - len(set(reviews["test"]["label"]))
+    assert len([one for one in caught if "None of these reviews" in str(one.message)]) == (absent > 0)
     plain = [figures["temperature"], figures["p_value"], figures["loss_after"], *figures["scores"].values()]
-    assert numpy.isfinite(plain).all()
-    assert figures["confusion"].sum() == sum(figures["slice_sizes"].values()) == sizes[2]
+    assert numpy.isfinite([*plain, *figures["loss_change"], figures["slices_p_value"]]).all()
+    assert figures["confusion"].sum() == sum(size for size, *_ in figures["slices"].values()) == sizes[2]
     if kind in ("equal", "one class"):
         assert figures["confusion"][:, 1:].sum() == 0
         assert [row[2] for row in figures["by_class"][1:]] == [0] * (classes - 1)
@@ -187,16 +201,13 @@ def test_few_reviews_missing_classes_and_odd_logits_still_make_a_report(classes,
     assert "# Mine" in model_card(figures, title="Mine", about="A test.")
 
 
-@pytest.mark.parametrize(
-    "names", [["a|b", "$\\frac$", "two\nlines"], [f"class {n} " + "with a long name " * 3 for n in range(25)]]
-)
+ODD_NAMES = ["a|b", r"$\frac$ \| `x", "two\nlines", "# **bold** <b>&lt;</b> ![p](http://x.y)", "~~_gone_~~ \x1b[31m"]
+
+
+@pytest.mark.parametrize("names", [ODD_NAMES, [f"class {n} " + "with a long name " * 9 for n in range(25)]])
 def test_all_is_shown_whatever_the_names_of_the_classes(names, recwarn):
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
-    data = {"text": [f"word {n}" for n in range(50)], "label": [n % len(names) for n in range(50)]}
-    reviews = {name: datasets.Dataset.from_dict(data, features=features) for name in ("train", "validation", "test")}
-    logits = numpy.random.default_rng(0).normal(size=(50, len(names)))
-    figures = measure(reviews, logits, logits, range(50), max_tokens=20)
-    text = shown(show_report, figures)
+    _, _, figures = figures_of((90, 90, 300), len(names), names=names)
+    text = shown(figures)
     # What libraries tell each other of deprecated names is no business of a learner's. What they say of us is.
     of_libraries = [
         w for w in recwarn.list if "site-packages" in w.filename and issubclass(w.category, DeprecationWarning)
@@ -205,9 +216,50 @@ def test_all_is_shown_whatever_the_names_of_the_classes(names, recwarn):
     for heading in ("accuracy", "calibration error", "AUC", "McNemar", "perfectly calibrated", "cost per test review"):
         assert heading in text
     assert text.count("alt=") == 2 and "read whole (up to 20 tokens)" in text and "LABEL: " in text
-    card = model_card(figures, title="Mine", about="A test.")
-    columns = {line.count("|") for line in card.splitlines() if line.startswith("|")}
-    assert columns == {4, 6}  # a class's name can't break a table
+
+    tokens = mistune.create_markdown(renderer="ast", plugins=["table", "strikethrough", "url"])(
+        model_card(figures, title="Mine", about="A test.")
+    )
+
+    def plain(token):
+        assert token["type"] in ("table_row", "table_cell", "text", "list_item", "block_text")  # nothing bold, no link
+        return token.get("raw", "") + "".join(map(plain, token.get("children", [])))
+
+    expected = [" ".join(name.replace("\x1b", " ").split()) for name in names]
+    expected = [name if len(name) <= 60 else name[:59] + "…" for name in expected]
+    rows = [token for token in tokens if token["type"] == "table"][1]["children"][1]["children"]
+    assert [plain(row["children"][0]) for row in rows] == expected
+    assert all(len(row["children"]) == 5 for row in rows)
+    listed = next(token for token in tokens if token["type"] == "list")["children"][0]
+    assert plain(listed) == "Classes: " + ", ".join(f"{n} = {name}" for n, name in enumerate(expected)) + "."
+
+
+@pytest.mark.parametrize(("scale", "helped"), [(0.5, True), (4.0, False)])
+def test_a_temperature_that_made_the_test_loss_worse_is_named_and_left_out_of_the_card(scale, helped):
+    # The validation logits are too timid. So are the test logits in the first case; in the second they are too sure.
+    _, _, figures = figures_of((60, 80, 200), scale=scale)
+    text, card = shown(figures), model_card(figures, title="Mine", about="A test.")
+    low, high = figures["loss_change"]
+    assert low < figures["loss_after"] - figures["loss_before"] < high and (high < 0 if helped else low > 0)
+    assert ("scaling helped" in text, "did not help, so the model card leaves it out" in text) == (helped, not helped)
+    assert (f"Divide the logits by {figures['temperature']:.2f}" in card) == ("temperature" in card) == helped
+
+
+def test_the_card_says_how_many_models_were_tried():
+    _, _, figures = figures_of()
+    assert "measured on these test texts: 3." in model_card(figures, title="Mine", about="", models_tried=3)
+    assert "measured on these test texts: not counted." in model_card(figures, title="Mine", about="")
+
+
+def test_a_test_score_above_the_validation_score_is_explained_and_only_then():
+    _, _, figures = figures_of()
+    accuracy = figures["scores"]["accuracy"]
+    said = {}
+    for name, validation, p_value in [("below", accuracy + 0.1, 0.5), ("chance", 0.1, 0.5), ("easier", 0.1, 0.01)]:
+        said[name] = shown(figures | {"validation_accuracy": validation, "validation_p_value": p_value})
+    assert "0.100 of the validation reviews, and chance alone" in said["chance"]
+    assert "more than chance makes: the test reviews are easier" in said["easier"]
+    assert "of the validation reviews" not in said["below"]
 
 
 def test_copies_are_found_in_spite_of_case_and_commas():
@@ -221,17 +273,9 @@ def test_copies_are_found_in_spite_of_case_and_commas():
         name: datasets.Dataset.from_dict({"text": some, "label": [n % 2 for n in range(len(some))]}, features=features)
         for name, some in texts.items()
     }
-    logits = numpy.zeros((5, 2))
-    figures = measure(reviews, logits[:3], logits, [4] * 5, max_tokens=20)
+    figures = measure(reviews, numpy.zeros((3, 2)), numpy.zeros((5, 2)), [4] * 5, max_tokens=20)
     assert figures["copies"] == 2
-    assert "2: their score flatters" in shown(show_report, figures)
-
-
-def test_two_models_that_agree_can_not_be_told_apart():
-    right = numpy.array([True, False, True])
-    figures = paired_comparison(right, right)
-    assert (figures["p_value"], figures["difference_low"], figures["difference_high"]) == (1, 0, 0)
-    assert paired_comparison(numpy.ones(9, bool), numpy.zeros(9, bool))["p_value"] == pytest.approx(2 / 2**9)
+    assert "2: their score flatters" in shown(figures)
 
 
 def test_the_report_asks_the_model_in_the_right_order(capsys, tmp_path):
@@ -241,8 +285,7 @@ def test_the_report_asks_the_model_in_the_right_order(capsys, tmp_path):
     pandas.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / "mine.csv", index=False)
     reviews = load_reviews(tmp_path / "mine.csv", n_validation=6, n_test=9)
     tokenizer = load_tokenizer()
-    names = reviews["train"].features["label"].names
-    first = tokenizer.convert_tokens_to_ids(names)
+    first = tokenizer.convert_tokens_to_ids(reviews["train"].features["label"].names)
 
     class Model(torch.nn.Module):
         config, device = SimpleNamespace(num_labels=3), torch.device("cpu")
