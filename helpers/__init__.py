@@ -13,7 +13,7 @@ Each module is built by hand in a notebook first and imported afterwards:
     exercises  answers that are checked at once
 
 Four more keep the careful parts out of a beginner's way: own_data reads people's own files, hub fetches files for the
-gpu track, and resuming and checkpoints let a stopped training go on.
+gpu track, and resuming lets a stopped training go on.
 """
 
 import warnings

@@ -2,15 +2,21 @@
 
 import contextlib
 import copy
+import itertools
+import math
+import os
 import time
 from dataclasses import dataclass, field
 
 import numpy
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast, broadcast_object_list, reduce
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from helpers.careful.resuming import ResumableRun
+from helpers.careful.resuming import Checkpoints, Run, Settings, what_decides
 from helpers.track import set_seed
 
 
@@ -28,8 +34,9 @@ class History:
 
     @property
     def best_epoch(self):
-        """The epoch with the lowest validation loss, counted from 1; None without validation."""
-        return int(numpy.argmin(self.validation_loss)) + 1 if self.validation_loss else None
+        """The epoch with the lowest validation loss, counted from 1; None where no loss is a number."""
+        numbers = [loss for loss in self.validation_loss if math.isfinite(loss)]
+        return self.validation_loss.index(min(numbers)) + 1 if numbers else None
 
     def plot(self):
         """Draw the losses of training and validation against the epochs."""
@@ -78,6 +85,7 @@ def train(
     weight_decay=0.01,
     clip_norm=1.0,
     early_stopping=None,
+    on_epoch=None,
     checkpoint_dir=None,
     seed=0,
     progress=True,
@@ -89,68 +97,166 @@ def train(
     weight_decay      for AdamW; biases and LayerNorm weights are spared
     clip_norm         gradients longer than this are scaled down to it
     early_stopping    an EarlyStopping, which needs a validation_loader; afterwards the model has the best weights
+    on_epoch          a function that is called as on_epoch(history, model) after each epoch
     checkpoint_dir    a folder; the same call again goes on from there after a stop (careful/resuming.py). It takes
                       up to 12 times the room of the model's weights
     seed              of dropout; on a CPU the same seed and loader give the same weights, to the last bit
     progress          show a bar and a line an epoch
+
+    The same script trains on several GPUs or computers under `torchrun` or `accelerate launch` (notebook 08): each
+    process takes its share of every batch.
     """
-    call = dict(locals())  # all arguments: a stopped training goes on when it is called with the same
-    if early_stopping is not None and validation_loader is None:
-        raise ValueError("Early stopping watches the validation loss: give `train` a validation_loader.")
-    set_seed(seed)
-    optimizer = make_optimizer(model, learning_rate, weight_decay)
-    total_steps = epochs * len(train_loader)
-    precision, scaler = mixed_precision(model.device)
-    tokens_at_once = tokens_that_fit(model)
-    history = History()
-    run = ResumableRun(call, optimizer, scaler, history)
-
+    settings = Settings(epochs, learning_rate, warmup, weight_decay, clip_norm, seed)
+    loaders = {"training": train_loader, "validation": validation_loader}
+    check_before_training(settings, model, early_stopping, **loaders)
+    processes = all_processes(model)
+    set_seed(seed + 1_000_003 * processes.process_index)  # each process draws dropout of its own
+    scaler = mixed_precision(model.device)[1]
+    run = Run(model, make_optimizer(model, learning_rate, weight_decay), scaler, History(), early_stopping)
+    decisive = checkpoint_dir and what_decides(settings, model, *loaders.values(), early_stopping, checkpoint_dir)
+    progress = progress and processes.is_main_process
     with (
-        run.resumed(),
-        progress_bar(total=total_steps, initial=len(history.step_loss), unit="step", disable=not progress) as bar,
+        Checkpoints(checkpoint_dir, run, decisive, len(train_loader), processes) as checkpoints,
+        progress_bar(
+            total=epochs * len(train_loader), initial=len(run.history.step_loss), unit="step", disable=not progress
+        ) as bar,
     ):
-        for epoch in run.epochs_to_do(epochs):  # all of them, unless this run goes on after a stop
-            model.train()  # dropout on
-            train_loader.batch_sampler.epoch = epoch - 1  # another order every epoch
-            for batch in run.batches_to_do(train_loader):
-                rate = learning_rate_at(len(history.step_rate), total_steps, learning_rate, warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-
-                loss, tokens_at_once = forward_and_backward(model, batch, precision, scaler, tokens_at_once)
-                scaler.unscale_(optimizer)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-                scaler.step(optimizer)
-                scaler.update()
-                optimizer.zero_grad()
-
-                history.step_loss.append(loss)
-                history.step_rate.append(rate)
-                history.step_reviews.append(len(batch["labels"]))
-                bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {history.step_loss[-1]:.3f}", refresh=False)
-                bar.update()
-            steps = slice(-len(train_loader), None)  # those of this epoch
-            train_loss = float(numpy.average(history.step_loss[steps], weights=history.step_reviews[steps]))
-            line = f"epoch {epoch}/{epochs}: train loss {train_loss:.3f}"
-
-            if validation_loader is not None:
-                run.stops_at_once = True  # the stop button needn't wait: validation changes nothing
-                loss, accuracy = loss_and_accuracy(model, validation_loader)
-                run.stops_at_once = False
-                history.validation_loss.append(loss)
-                history.validation_accuracy.append(accuracy)
-                line += f", validation loss {loss:.3f}, validation accuracy {accuracy:.1%}"
-            history.train_loss.append(train_loss)
-            history.seconds.append(time.perf_counter() - run.started)
-            if progress:
-                print(f"{line}, {history.seconds[-1]:.0f} s")
-            if early_stopping is not None:
-                run.stopped_early = early_stopping.update(loss, model)
-
+        broadcast(list(model.state_dict().values()))  # all begin with the weights of the first process
+        while len(run.history.seconds) < epochs and not run.stopped_early:
+            train_for_an_epoch(run, settings, train_loader, checkpoints, bar)
+            finish_epoch(run, settings, validation_loader, checkpoints, on_epoch, progress)
     if early_stopping is not None:
         early_stopping.restore(model)
     model.eval()
-    return history
+    return run.history
+
+
+def train_for_an_epoch(run, settings, loader, checkpoints, bar):
+    """Do the steps of one epoch that are not done."""
+    model, optimizer, scaler, history = run.model, run.optimizer, run.scaler, run.history
+    epoch, total_steps = len(history.seconds), settings.epochs * len(loader)
+    precision, tokens_at_once = mixed_precision(model.device)[0], tokens_that_fit(model)
+    model.train()  # dropout on
+    optimizer.zero_grad()  # whatever ran before has left none behind
+    loader.batch_sampler.epoch = epoch  # another order every epoch
+    for batch in itertools.islice(loader, len(history.step_loss) - epoch * len(loader), None):
+        rate = learning_rate_at(len(history.step_rate), total_steps, settings.learning_rate, settings.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss, tokens_at_once = forward_and_backward(
+            model, batch, precision, scaler, tokens_at_once, checkpoints.processes
+        )
+        loss = add_up(loss, run.trained(), checkpoints.processes)
+        scaler.unscale_(optimizer)
+        length = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        check_loss(loss if scaler.is_enabled() or length.isfinite() else math.nan, run, settings)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+        history.step_loss.append(loss)
+        history.step_rate.append(rate)
+        history.step_reviews.append(len(batch["labels"]))
+        bar.set_postfix_str(f"epoch {epoch + 1}/{settings.epochs}, loss {loss:.3f}", refresh=False)
+        bar.update()
+        checkpoints.after_step()
+
+
+def finish_epoch(run, settings, validation_loader, checkpoints, on_epoch, progress):
+    """Validate, write down what the epoch brought, ask early stopping, call `on_epoch`, and save."""
+    history = run.history
+    steps = slice(len(history.step_loss) - checkpoints.steps_an_epoch, None)  # those of this epoch
+    train_loss = float(numpy.average(history.step_loss[steps], weights=history.step_reviews[steps]))
+    line = f"epoch {len(history.seconds) + 1}/{settings.epochs}: train loss {train_loss:.3f}"
+    if validation_loader is not None:
+        with checkpoints.stop_at_once():
+            loss, accuracy = loss_and_accuracy(run.model, validation_loader)
+        check_loss(loss, run, settings)
+        history.validation_loss.append(loss)
+        history.validation_accuracy.append(accuracy)
+        line += f", validation loss {loss:.3f}, validation accuracy {accuracy:.1%}"
+    history.train_loss.append(train_loss)
+    history.seconds.append(time.perf_counter() - run.started)
+    if progress:
+        print(f"{line}, {history.seconds[-1]:.0f} s")
+    if run.early_stopping is not None:  # the first process decides
+        run.stopped_early = bool(broadcast_object_list([run.early_stopping.update(loss, run.model)])[0])
+    if on_epoch is not None:
+        on_epoch(history, run.model)
+    checkpoints.after_step(epoch_is_over=True)
+
+
+def check_before_training(settings, model, early_stopping, training, validation):
+    """Raise ValueError, with the cure, for settings and reviews that can't train or would train something else."""
+    if isinstance(settings.epochs, bool) or not hasattr(settings.epochs, "__index__") or settings.epochs < 1:
+        raise ValueError(f"epochs is {settings.epochs!r}, but it must be a whole number, 1 or more.")
+    if not 0 <= settings.warmup <= 1:
+        raise ValueError(f"warmup is {settings.warmup}, but it is a share of all steps: from 0 to 1.")
+    if early_stopping is not None and validation is None:
+        raise ValueError("Early stopping watches the validation loss: give `train` a validation_loader.")
+    for name, loader in (("training", training), ("validation", validation)):
+        if loader is None:
+            continue
+        check_lengths(model, loader)
+        outputs = model.config.num_labels
+        strange = sorted({review["label"] for review in loader.dataset} - set(range(outputs)))
+        if strange:
+            cure = "labels are whole numbers from 0 on, one for each class: correct them"
+            if strange[0] >= outputs and strange[-1] < 1000:
+                cure = f"load it with load_classifier(num_labels={strange[-1] + 1})"
+            raise ValueError(
+                f"The label {strange[-1] if strange[0] >= 0 else strange[0]} stands in the {name} reviews, but the "
+                f"model knows 0 to {outputs - 1} alone: {cure}."
+            )
+
+
+def check_lengths(model, loader):
+    """Raise ValueError where a review is longer than the model has positions."""
+    longest = max(len(review["input_ids"]) for review in loader.dataset)
+    positions = getattr(model.config, "max_position_embeddings", longest)
+    if longest > positions:
+        raise ValueError(
+            f"A review has {longest} tokens, but the model has {positions} positions: encode the reviews with "
+            f"max_tokens={positions} or less."
+        )
+
+
+def check_loss(loss, run, settings):
+    """Raise RuntimeError where the training has diverged, before a step or a checkpoint makes it worse."""
+    if math.isfinite(loss):
+        return
+    step = len(run.history.step_loss) + 1
+    cure = f"Make the model anew and train it with a smaller learning rate than {settings.learning_rate:g}"
+    if step == 1:
+        cure = "Nothing was trained yet, so the model's own weights are damaged: load it anew"
+    raise RuntimeError(f"The training has diverged: at step {step} the loss is no finite number. {cure}.")
+
+
+def all_processes(model):
+    """Return accelerate's PartialState: which of how many processes this one is. Alone, it is the first of one.
+
+    Under `torchrun` or `accelerate launch` it connects them, and the model goes to this process's own GPU.
+    """
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    processes = PartialState(cpu=several and model.device.type == "cpu")
+    if processes.num_processes > 1:
+        model.to(processes.device)
+    return processes
+
+
+def add_up(loss, parameters, processes):
+    """Put the sum over all processes in the place of each gradient, and return the sum of their losses.
+
+    All gradients and the loss travel as one vector: 4 bytes a parameter, and 4 more.
+    """
+    if processes.num_processes == 1:
+        return loss
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]  # None: a share without a review
+    vector = torch.cat([*(part.flatten() for part in parts), torch.tensor([loss], device=processes.device)])
+    *sums, loss = reduce(vector, "sum").split([*(part.numel() for part in parts), 1])
+    for parameter, total in zip(parameters, sums, strict=True):
+        parameter.grad = total.view_as(parameter)
+    return loss.item()
 
 
 def make_optimizer(model, learning_rate, weight_decay):
@@ -186,51 +292,63 @@ def loss_of(model, batch):
     return cross_entropy(logits.float(), batch["labels"])
 
 
-def forward_and_backward(model, batch, precision, scaler, tokens_at_once):
+def forward_and_backward(model, batch, precision, scaler, tokens_at_once, processes):
     """Add the gradient of a batch's mean loss to the parameters. Return that loss and the new `tokens_at_once`.
 
     tokens_at_once   reviews times tokens that go through the model together. A larger batch goes through in parts,
                      whose gradients add up to those of the whole (*gradient accumulation*): slower, but in less memory
+    processes        of several, each takes its share of the batch; their gradients and losses add up to the whole
 
     Where the GPU's memory turns out to be too small even so, the batch is tried again in smaller parts.
     """
     reviews, tokens = batch["input_ids"].shape
+    share = {name: tensor[processes.process_index :: processes.num_processes] for name, tensor in batch.items()}
     while True:
         size = max(1, min(reviews, tokens_at_once // tokens))  # reviews in a part
         try:
             total = 0.0
-            for start in range(0, reviews, size):
-                part = {name: tensor[start : start + size] for name, tensor in batch.items()}
-                with precision():
-                    loss = loss_of(model, part) * (len(part["labels"]) / reviews)
-                scaler.scale(loss).backward()
-                total += loss.item()
+            for start in range(0, len(share["labels"]), size):
+                part = {name: tensor[start : start + size] for name, tensor in share.items()}
+                total += _part_forward_and_backward(model, part, precision, scaler, reviews)
             return total, tokens_at_once
         except RuntimeError as problem:
-            if not _is_out_of_memory(problem):
+            if not (should_reduce_batch_size(problem) or "out of memory" in str(problem)):
                 raise
         tokens_at_once = _less(size, tokens)  # here, where the failed attempt's memory is free again
         model.zero_grad()
+
+
+def _part_forward_and_backward(model, part, precision, scaler, reviews):
+    """Do one part. A function of its own: where it fails, nothing keeps its memory."""
+    with precision():
+        loss = loss_of(model, part) * (len(part["labels"]) / reviews)
+    scaler.scale(loss).backward()
+    return loss.item()
 
 
 def predict_logits(model, loader):
     """Return the logits [reviews, classes] as a NumPy array, in the order in which the reviews were given.
 
     Dropout is off while it runs; afterwards the model is in the mode that it was in. On a processor it computes with
-    32 bits, so that a review's score does not depend on the batch that it came in.
+    32 bits, so that a review's score does not depend on the batch that it came in. Of several processes each must call
+    it; they share the batches, and all of them get all logits.
     """
+    check_lengths(model, loader)
+    processes = all_processes(model)
     was_training = model.training
     precision = mixed_precision(model.device)[0] if model.device.type == "cuda" else contextlib.nullcontext
     model.eval()
-    logits = numpy.empty((len(loader.dataset), model.config.num_labels), dtype=numpy.float32)
+    logits = torch.zeros((len(loader.dataset), model.config.num_labels))
     with torch.inference_mode():
-        for batch in loader:
+        for batch in itertools.islice(loader, processes.process_index, None, processes.num_processes):
             ids, mask = (batch[name].to(model.device, non_blocking=True) for name in ("input_ids", "attention_mask"))
             with precision():
                 output = model(input_ids=ids, attention_mask=mask).logits
-            logits[batch["index"].numpy()] = output.float().cpu().numpy()
+            logits[batch["index"]] = output.float().cpu()
     model.train(was_training)
-    return logits
+    if processes.num_processes > 1:
+        logits = reduce(logits.to(processes.device), "sum").cpu()  # a review is zero in all processes but one
+    return logits.numpy()
 
 
 def loss_and_accuracy(model, loader):
@@ -269,18 +387,15 @@ def processor_has_bf16():
 def tokens_that_fit(model):
     """Return how many tokens, padding included, may go through the model at once; a careful estimate.
 
-    A training step on a GPU keeps about 40 numbers of 2 bytes for each token, layer and unit of width; the weights,
-    their gradients and AdamW's two means take 16 bytes a parameter. Off the GPU there is no limit.
+    A training step on a GPU keeps about 40 numbers of 2 bytes for each token, layer and unit of width; gradients and
+    AdamW's two means take 12 bytes a parameter. What is free now decides. Off the GPU there is no limit.
     """
     if model.device.type != "cuda":
         return 2**40
-    free = 0.8 * torch.cuda.get_device_properties(model.device).total_memory - 16 * model.num_parameters()
+    unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)  # torch keeps it
+    free = 0.8 * (torch.cuda.mem_get_info(model.device)[0] + unused) - 12 * model.num_parameters()
     bytes_per_token = 2 * 40 * model.config.num_hidden_layers * model.config.hidden_size
     return max(1, int(free / bytes_per_token))
-
-
-def _is_out_of_memory(problem):
-    return isinstance(problem, torch.OutOfMemoryError) or "out of memory" in str(problem)  # MPS has no class of its own
 
 
 def _less(size, tokens):
@@ -294,8 +409,7 @@ def _less(size, tokens):
         f"The GPU's memory is too small for {size} reviews of {tokens} tokens at once. From here on {size // 2} go "
         "through together and their gradients are added up: slower, with the same result."
     )
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    clear_device_cache(garbage_collection=True)
     return size // 2 * tokens
 
 

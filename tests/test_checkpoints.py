@@ -24,8 +24,8 @@ from safetensors.torch import save_file
 from training_to_kill import fingerprint, loader, tiny_bert, train_tiny
 from transformers import BertConfig
 
-from helpers.careful import checkpoints, resuming
-from helpers.careful.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from helpers.careful import resuming
+from helpers.careful.resuming import list_checkpoints, load_checkpoint, save_checkpoint
 from helpers.metrics import evaluate
 from helpers.training import EarlyStopping, predict_logits, train
 
@@ -128,7 +128,7 @@ def test_killed_while_writing(runs, tmp_path, uninterrupted, call, count):
 
 WRITER = """
 import sys, torch
-from helpers.careful.checkpoints import save_checkpoint
+from helpers.careful.resuming import save_checkpoint
 print("go", flush=True)
 while True:
     save_checkpoint(sys.argv[1], {"weights": torch.zeros(20_000_000)})
@@ -328,7 +328,10 @@ def test_checkpoints_do_not_change_the_training(tmp_path, uninterrupted, save_ea
 
 def test_the_last_two_and_the_best_are_kept(tmp_path, save_each_step):
     best_weights = train_tiny(tmp_path)[0].state_dict()  # early stopping has put them back
-    assert len(list_checkpoints(tmp_path)) == len(list(tmp_path.iterdir())) == 3
+    assert len(list_checkpoints(tmp_path)) == 3 and {*tmp_path.iterdir()} == {
+        *list_checkpoints(tmp_path),
+        tmp_path / ".lock",
+    }
     oldest, *_, newest = list_checkpoints(tmp_path)
     assert [("-best-" in path.name) for path in list_checkpoints(tmp_path)] == [True, False, False]
     assert all(torch.equal(tensor, best_weights[name]) for name, tensor in load_checkpoint(oldest)["model"].items())
@@ -600,7 +603,7 @@ def test_a_full_disk(tmp_path, uninterrupted, save_each_step):
         assert [len(state["history"]["step_loss"]) for state in seen] == [1, 2]  # whole, as they were
         newest = load_checkpoint(list_checkpoints(tmp_path)[-1])
         assert newest["history"]["step_loss"] == uninterrupted[1]["step_loss"]
-        assert not (tmp_path / "unfinished").exists()
+        assert not (tmp_path / ".course-unfinished").exists()
     finally:
         unmount(tmp_path)
 
@@ -625,7 +628,7 @@ def test_a_read_only_folder(tmp_path, uninterrupted, save_each_step):
 @pytest.mark.parametrize("call", ["save_file", "fsync", "rename"])
 def test_an_error_of_the_file_system(tmp_path, monkeypatch, uninterrupted, save_each_step, call):
     """The same without root: each of the calls that write fails for a while."""
-    owner, name = {"save_file": (checkpoints, "save_file"), "fsync": (os, "fsync"), "rename": (Path, "rename")}[call]
+    owner, name = {"save_file": (resuming, "save_file"), "fsync": (os, "fsync"), "rename": (Path, "rename")}[call]
     usual = getattr(owner, name)
 
     def broken(*_, **__):
@@ -634,14 +637,14 @@ def test_an_error_of_the_file_system(tmp_path, monkeypatch, uninterrupted, save_
     leftovers = []
 
     def mend():
-        leftovers.extend(tmp_path.glob("unfinished*"))
+        leftovers.extend(tmp_path.glob(".course-unfinished*"))
         monkeypatch.setattr(owner, name, usual)
 
     result, warned = train_with_trouble(tmp_path, lambda: monkeypatch.setattr(owner, name, broken), mend)
     assert not leftovers  # they would take room
     assert result == uninterrupted
     assert len(warned) == 1 and "No space left on device" in warned[0] and "saves again" in warned[0]
-    assert len(list_checkpoints(tmp_path)) == 3 == len(list(tmp_path.iterdir()))
+    assert len(list_checkpoints(tmp_path)) == 3 == len(list(tmp_path.glob("[!.]*")))
     assert load_checkpoint(list_checkpoints(tmp_path)[-1])["history"]["step_loss"] == uninterrupted[1]["step_loss"]
 
 

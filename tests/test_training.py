@@ -551,9 +551,7 @@ def test_other_errors_are_not_taken_for_too_little_memory():
 
 def test_the_tokens_that_fit_grow_with_the_gpus_memory(monkeypatch):
     def fitting(gigabytes, layers=12, width=768, parameters=110e6):
-        monkeypatch.setattr(
-            torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=gigabytes * 1e9)
-        )
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gigabytes * 1e9, 80e9))
         model = SimpleNamespace(
             device=torch.device("cuda"),
             num_parameters=lambda: parameters,

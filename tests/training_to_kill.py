@@ -18,7 +18,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from helpers.batches import make_loader
-from helpers.careful import checkpoints, resuming
+from helpers.careful import resuming
 from helpers.training import EarlyStopping, train
 
 
@@ -66,7 +66,7 @@ def die():
 
 def die_at(call, count):
     """Replace one of the calls that write a checkpoint by one that kills this process the `count`-th time."""
-    module, name = {"save_file": (checkpoints, "save_file"), "fsync": (os, "fsync")}.get(call, (Path, call))
+    module, name = {"save_file": (resuming, "save_file"), "fsync": (os, "fsync")}.get(call, (Path, call))
     usual, calls = getattr(module, name), []
 
     def deadly(*arguments, **settings):
