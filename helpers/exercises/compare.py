@@ -7,7 +7,7 @@ import reprlib
 
 from helpers.exercises.blank import Blank
 
-_LISTS = (list, tuple, range, type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS = (range, type({}.keys()), type({}.values()), type({}.items()))
 
 
 def codes(answer):
@@ -43,17 +43,23 @@ def has_blank(value, depth=8):
 
 
 def plain(value):
-    """Tensors, arrays, tuples and ranges as lists, 0-d tensors and numpy numbers as numbers; the rest as it is."""
-    if isinstance(value, (str, int, float, type)) and not hasattr(value, "tolist"):
+    """Tensors, arrays, tuples and ranges as lists, 0-d tensors and numpy numbers as numbers; the rest as it is.
+
+    A subclass of a number, text, list or dictionary becomes that plain thing: its own `==` might always say yes.
+    """
+    if type(value) in (str, int, float, bool, type(None), Blank) or isinstance(value, type):
         return value
-    if isinstance(value, _LISTS):
-        return [plain(part) for part in value]
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
     if hasattr(value, "tolist"):  # a torch tensor, a numpy array or number, a pandas column
-        value = value.detach() if hasattr(value, "detach") else value
-        return value.tolist()
-    return value
+        return plain((value.detach() if hasattr(value, "detach") else value).tolist())
+    for base in (int, float, str):
+        if isinstance(value, base):
+            return base.__add__(value, base())
+    for base in (list, tuple):
+        if isinstance(value, base):
+            return [plain(part) for part in base.__iter__(value)]
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in dict.items(value)}
+    return [plain(part) for part in value] if isinstance(value, _VIEWS) else value
 
 
 def same(a, b, tolerance):

@@ -1,11 +1,14 @@
 """Exercises that check themselves, and quiz questions. How to write them stands in `helpers/exercises/__init__.py`."""
 
+import ast
 import copy
 import functools
 import html
 import inspect
+import linecache
 import re
 import sys
+import textwrap
 import traceback
 
 from helpers.exercises.blank import ____
@@ -13,6 +16,7 @@ from helpers.exercises.compare import codes, has_blank, kind, plain, same, show
 from helpers.exercises.limits import TimeIsUp, roll_dice, run_limited
 
 CORRECT, NOT_YET, NOT_ATTEMPTED = "correct", "not yet", "not attempted"
+RIGHT = "Your answer does what it should."
 _LOOKS = {  # symbol, word and colour of each state: never the colour alone
     CORRECT: ("✓", "Correct", "#009E73"),
     NOT_YET: ("✗", "Not yet", "#D55E00"),
@@ -77,11 +81,15 @@ class _Raised:
 
 def _where(error, answer):
     """The learner's line in which an exception arose, as text; empty if it arose elsewhere."""
-    files = {code.co_filename for code in codes(answer)}
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    if not frames:
+    files, found, step = {code.co_filename for code in codes(answer)}, None, error.__traceback__
+    while step:
+        if step.tb_frame.f_code.co_filename in files:
+            found = step
+        step = step.tb_next
+    if not found:
         return ""
-    return f"\nIt happened in line {frames[-1].lineno} of your cell: `{frames[-1].line or '?'}`"
+    line = linecache.getline(found.tb_frame.f_code.co_filename, found.tb_lineno).strip()
+    return f"\nIt happened in line {found.tb_lineno} of your cell: `{line or '?'}`"
 
 
 def told(mistake):
@@ -93,6 +101,11 @@ def _call(answer, *arguments):
     return answer(*arguments)
 
 
+def exercise(**settings):
+    """Make an exercise of the solution below: `@exercise(title=…, cases=…, hints=…)`."""
+    return lambda solution: Exercise(solution, **settings)
+
+
 class Exercise:
     """One exercise: its solution, the cases it is judged on, its hints, and likely mistakes with their messages."""
 
@@ -102,7 +115,6 @@ class Exercise:
         *,
         title,
         hints,
-        mistakes,
         cases=None,
         run=None,
         check=None,
@@ -113,25 +125,75 @@ class Exercise:
     ):
         if cases is not None and check is not None:
             raise ValueError(f"{solution.__name__}: give `cases` or `check`, not both.")
-        self.name, self.title, self.praise = solution.__name__, title, praise
+        self.name, self.title, self.hints, self.praise = solution.__name__, title, hints, praise
         self.minutes = minutes  # the author's estimate, for the instructor's guide
-        self.answer, self.hints, self.mistakes = solution, hints, mistakes
+        self.answer, self.mistakes, self.variants = solution, [], []
         self.is_value = inspect.isfunction(solution) and not inspect.signature(solution).parameters
         self.state = NOT_ATTEMPTED
         self._cases, self._run, self._checker = cases, run, check
         self._tolerance, self._time_limit = tolerance, time_limit
         self._hints_given, self._known = 0, None
 
+    # How it is declared
+
+    def mistake(self, function=None, **changes):
+        """Declare a likely wrong answer. Its docstring is what a learner who made it is told.
+
+        @clip.mistake                                   the function below is the wrong answer, or
+        @clip.mistake(replace={"min": "max"})           the solution with other words in it, or
+        @clip.mistake(without="numbers.sort()")         the solution without the lines that hold these words
+        """
+        return self._declare(self.mistakes, function, changes)
+
+    def also_right(self, function=None, **changes):
+        """Declare, like a mistake, another answer that is right too. Its docstring is added to the praise."""
+        return self._declare(self.variants, function, changes)
+
+    def _declare(self, place, function, changes):
+        if function is None:  # with brackets: Python calls what we return, with the function below
+            return lambda function: self._declare(place, function, changes)
+        if changes:
+            changed = self._changed(**changes)
+            changed.__name__, changed.__doc__ = function.__name__, function.__doc__
+            function = changed
+        place.append(function)
+        return function
+
+    def _changed(self, replace=(), without=None):
+        """The solution with changes in its source."""
+        source = self.source
+        for old, new in dict(replace).items():
+            if old not in source:
+                raise ValueError(f"{self.name}: the solution holds no {old!r} to replace.")
+            source = source.replace(old, new)
+        if without:
+            if without not in source:
+                raise ValueError(f"{self.name}: the solution holds no line with {without!r}.")
+            source = "\n".join(line for line in source.splitlines() if without not in line)
+        names = {}
+        exec(source, vars(sys.modules[self.answer.__module__]), names)
+        return names[self.name]
+
+    @functools.cached_property
+    def source(self):
+        """The solution as plain code, without the decorator."""
+        source = textwrap.dedent(inspect.getsource(self.answer))
+        return "".join(source.splitlines(keepends=True)[ast.parse(source).body[0].lineno - 1 :])
+
+    def built(self, function):
+        """What a learner with this solution or mistake hands in: the function, or for a value what it returns."""
+        return function() if self.is_value else function
+
     # What the learner calls
 
     def check(self, answer=____):
-        """Judge the answer. Never raises, whatever the answer is."""
+        """Judge the answer. Never raises, whatever the answer is. A tick, once earned, stays."""
         blank, _, _ = run_limited(lambda: has_blank(answer), self._time_limit)
         if blank:
             result = Result(NOT_ATTEMPTED, "Replace every `____` in this cell with your answer, then run it again.")
         else:
             result = self._judge(answer)
-        self.state = result.state
+        self.state = CORRECT if self.state == CORRECT else result.state
         return result
 
     def hint(self):
@@ -143,14 +205,10 @@ class Exercise:
 
     def solution(self):
         """The source of one right answer: the very function that the course's tests run."""
-        return Source("One solution", inspect.getsource(self.answer))
+        return Source("One solution", self.source)
 
     def __repr__(self):
         return f"Exercise {self.name}: {self.title}. Use .check(answer), .hint(), .solution()."
-
-    def built(self, function):
-        """What a learner with this solution or mistake hands in: the function, or for a value what it returns."""
-        return function() if self.is_value else function
 
     # How it is judged
 
@@ -159,52 +217,68 @@ class Exercise:
             self._known, error, _ = run_limited(self._find_out, 300)
             if error is not None:
                 raise RuntimeError(f"Exercise {self.name} is broken: its own solution fails.") from error
-        finding, error, printed = run_limited(lambda: self._find(answer), self._time_limit)
-        if finding is ____:
-            return Result(NOT_ATTEMPTED, "What your function returns is still a blank: replace every `____`.")
+        got, error, printed = run_limited(lambda: self._try_out(answer), self._time_limit)
+        finding = None
+        if error is None:  # compared afterwards, when what the answer may have patched is whole again
+            finding, error, _ = run_limited(lambda: self._compare(got, answer), self._time_limit)
         if isinstance(error, TimeIsUp):
             finding = f"Stopped after {self._time_limit} seconds: is there a loop that never ends?"
             finding += _where(error, answer).replace("It happened", "It was still busy")
             finding += "\nIf the computer stays busy now, restart the kernel."
         elif error is not None:
             finding = self._explain_error(_Raised(error, answer))
-        if finding is None:
-            return Result(CORRECT, self.praise or "Your answer does what it should.")
+        if finding is ____:
+            return Result(NOT_ATTEMPTED, "What your function returns is still a blank: replace every `____`.")
+        if isinstance(finding, Result):
+            return finding
         return Result(NOT_YET, finding + (f"\nYour code printed:\n{printed.strip()}" if printed.strip() else ""))
 
     def _find_out(self):
-        """What the solution and every known mistake do on the cases."""
+        """What the solution, its variants and every known mistake do on the cases."""
         if self._checker:
             return {self.answer: self._checker(self.built(self.answer))}
         self._outcomes(self.built(self.answer))  # once in vain: it may import torch, whose dice were not rolled then
-        known = {function: self._outcomes(self.built(function)) for function in [self.answer, *self.mistakes]}
+        functions = [self.answer, *self.variants, *self.mistakes]
+        known = {function: self._outcomes(self.built(function)) for function in functions}
         for value, _ in known[self.answer]:
             if isinstance(value, _Raised):
                 raise RuntimeError(value.text)
         return known
 
-    def _find(self, answer):
-        """Say what is wrong with the answer: a message, None when it is right, a blank when it gives a blank."""
+    def _try_out(self, answer):
+        """What the answer does: a message, when it can't be tried; what a check of its own finds; else its outcomes."""
         if not self.is_value and not callable(answer):
             given = f"`{show(plain(answer))}` ({kind(answer)})"
             what = "class" if isinstance(self.answer, type) else "function"
             return f"Give the {what} itself, without brackets: `ex.{self.name}.check({self.name})`. You gave {given}."
         if self._checker:
             roll_dice()
-            finding = self._checker(answer)
-            return told(finding) if callable(finding) else finding
-        if problem := self._wrong_parameters(answer):
-            return problem
-        expected, got = self._known[self.answer], self._outcomes(answer)
+            return self._checker(answer)
+        return self._wrong_parameters(answer) or self._outcomes(answer)
+
+    def _compare(self, got, answer):
+        """Say what is wrong: a message; a blank, when the answer gives one; praise, when nothing is wrong."""
+        if callable(got) and got is not ____:
+            return told(got)
+        if got is None or got is ____ or isinstance(got, str):
+            return Result(CORRECT, self.praise or RIGHT) if got is None else got
         if any(has_blank(value) for value, _ in got):
             return ____
+        expected = self._known[self.answer]
         wrong = [i for i in range(len(got)) if not same(expected[i], got[i], self._tolerance)]
         if not wrong:
-            return None
-        detail = self._explain(wrong, expected[wrong[0]], got[wrong[0]])
+            return Result(CORRECT, self.praise or RIGHT)
+        for variant in self.variants:
+            if same(self._known[variant], got, self._tolerance):
+                return Result(CORRECT, f"{told(variant)} {self.praise}".strip())
+        first = wrong[0]
+        detail = self._explain(wrong, expected[first], got[first])
         for mistake in self.mistakes:
             if same(self._known[mistake], got, self._tolerance):
                 return f"{told(mistake)}\n{detail}"
+        like = [m for m in self.mistakes if same(self._known[m][first], got[first], self._tolerance)]
+        if len(like) == 1 and not isinstance(got[first][0], _Raised):  # two mistakes? name the one that shows first
+            detail += f"\nPerhaps this is why: {told(like[0])}"
         return f"{detail}\nStuck? `ex.{self.name}.hint()`"
 
     @functools.cached_property
@@ -292,7 +366,7 @@ class Quiz:
             result = Result(NOT_YET, f"There is no option {show(answer)}. The options are {choices}.")
         else:
             result = Result(CORRECT if letter == self.right else NOT_YET, f"{letter}) {self.why[letter]}")
-        self.state = result.state
+        self.state = CORRECT if self.state == CORRECT else result.state  # a tick, once earned, stays
         return result
 
     def __repr__(self):

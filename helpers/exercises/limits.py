@@ -1,12 +1,25 @@
-"""Run a learner's code so that nothing it does can hurt the notebook: it may throw, print, exit, or never end."""
+"""Run a learner's code so that nothing it does can hurt the notebook: it may throw, print, exit, or never end.
 
+What remains, because only a process for each check could help, and a check should cost nothing:
+- a call that stays inside C code which looks for no signals (`sum(range(10**12))`) runs to its end. On Windows, where
+  there is no alarm, that holds for a slow regular expression and for `10**10**9` too: restart the kernel then;
+- a crash in C code (a wrong pointer through `ctypes`), and names bound before the check (`from os import _exit`);
+- threads that an answer started go on; what it did to files, to other processes and to classes stays done.
+"""
+
+import builtins
 import contextlib
 import ctypes
+import gc
 import io
+import os
 import random
+import signal
 import sys
 import threading
 import time
+
+MEMORY = 4 * 2**30  # bytes that an answer may take beyond what the notebook has
 
 
 class TimeIsUp(SystemExit):
@@ -21,15 +34,68 @@ class _Start(io.StringIO):
             super().write(text[:1000])
         return len(text)
 
+    def close(self):  # an answer may close sys.stdout
+        pass
+
 
 def run_limited(function, seconds):
     """Run `function()` for at most `seconds`; return its value, its exception (or None), and what it printed.
 
-    The code runs in a thread of its own, because only this works alike in Jupyter, Colab, pytest and on Windows,
-    and with answers that cannot be sent to another process (a lambda, a function with its surroundings). When the
-    time is up, Python raises TimeIsUp at the thread's next line. A single call that stays inside C code (a long
-    `time.sleep`, say) has no next line: then the thread is left behind, and goes when the kernel goes.
-    The stop button works as always: KeyboardInterrupt comes out of this function, and the thread is stopped.
+    The stop button works as always: KeyboardInterrupt comes out of this function, and the code is stopped.
+    """
+    has_alarm = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    run = _with_alarm if has_alarm else _in_a_thread
+    printed = _Start()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _kept_dice(), _kept_python():
+        with _no_exits(), _limited_memory():
+            value, error = run(function, seconds)
+    return value, error, printed.getvalue()
+
+
+# Time
+
+
+def _with_alarm(function, seconds):
+    """Run in this thread, on Linux and macOS: the alarm raises TimeIsUp, even inside a regular expression.
+
+    The alarm comes again, many times a second, for code that catches everything: one will hit between two `try`.
+    """
+    own, pressed = sys._getframe(), []
+
+    def time_is_up(signum, frame):
+        if frame is not own:
+            raise TimeIsUp
+
+    def stop_button(signum, frame):
+        pressed.append(True)
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+
+    value, error = None, None
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGINT)}
+    signal.signal(signal.SIGALRM, time_is_up)
+    signal.signal(signal.SIGINT, stop_button)
+    before = signal.setitimer(signal.ITIMER_REAL, seconds, 0.0002)  # somebody else's alarm, pytest's for example
+    started = time.monotonic()
+    try:
+        value = function()
+    except BaseException as problem:
+        error = problem
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if before[0]:
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, before[0] - time.monotonic() + started), before[1])
+    if pressed:
+        raise KeyboardInterrupt
+    return value, error
+
+
+def _in_a_thread(function, seconds):
+    """Run in a thread of its own, where there is no alarm: on Windows, or when this is not the main thread.
+
+    When the time is up, Python raises TimeIsUp at the thread's next line. A single call that stays inside C code (a
+    long `time.sleep`, say) has no next line: then the thread is left behind, and goes when the kernel goes.
     """
     box = {"value": None, "error": TimeIsUp()}
     done = threading.Event()  # not thread.join(): interrupted by the stop button, it takes the thread for ended
@@ -44,24 +110,109 @@ def run_limited(function, seconds):
             done.set()
 
     thread = threading.Thread(target=work, daemon=True)
-    printed = _Start()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _kept_dice():
-        thread.start()
-        try:
-            end = time.monotonic() + seconds
-            while not done.is_set() and time.monotonic() < end:
-                done.wait(0.1)  # short waits, because Windows cannot interrupt a long one
-        finally:
-            _stop(thread, done)
-    return box["value"], box["error"], printed.getvalue()
+    thread.start()
+    try:
+        end = time.monotonic() + seconds
+        while not done.is_set() and time.monotonic() < end:
+            done.wait(0.1)  # short waits, because Windows cannot interrupt a long one
+    finally:
+        for _ in range(4):  # again, for code that catches everything once
+            if not done.is_set():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeIsUp))
+                done.wait(0.25)
+    return box["value"], box["error"]
 
 
-def _stop(thread, done):
-    for _ in range(4):  # again, for code that catches everything once
-        if done.is_set():
-            return
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeIsUp))
-        done.wait(0.25)
+# Exits, memory, and Python itself
+
+
+@contextlib.contextmanager
+def _no_exits():
+    """Nothing may end the kernel: `os._exit`, `os.kill` and the like raise an error in an answer."""
+
+    def refusal(name):
+        def refused(*args, **kwargs):
+            raise RuntimeError(f"`{name}` is refused in an answer: it can end the kernel")
+
+        return refused
+
+    places = {os: ["_exit", "abort", "kill", "killpg", "execv", "execve"], signal: ["raise_signal", "pthread_kill"]}
+    places[sys] = ["setrecursionlimit"]  # without a limit, endless recursion crashes Python
+    if hasattr(builtins, "get_ipython"):  # in Jupyter `exit()` and `quit()` ask this object to end the kernel
+        places[builtins.get_ipython()] = ["ask_exit"]
+    real = [(place, n, getattr(place, n)) for place, names in places.items() for n in names if hasattr(place, n)]
+    for place, name, _ in real:
+        setattr(place, name, refusal(name))
+    try:
+        yield
+    finally:
+        for place, name, function in real:
+            setattr(place, name, function)
+
+
+@contextlib.contextmanager
+def _limited_memory():
+    """On Linux, an answer that takes more than MEMORY gets a MemoryError, before the computer runs out of it."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    import resource
+
+    with open("/proc/self/status", encoding="ascii") as status:
+        used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = [limit for limit in (soft, hard, used + MEMORY) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@contextlib.contextmanager
+def _kept_python():
+    """Put back what an answer has patched: functions of the modules that checks use, and a few settings."""
+    _, torch = _libraries()
+    names = [
+        "builtins",
+        "copy",
+        "gc",
+        "math",
+        "os",
+        "random",
+        "signal",
+        "sys",
+        "time",
+        "numpy",
+        "numpy.random",
+        "torch",
+    ]
+    names += [n for n in sys.modules if n.startswith(("helpers.", "torch.nn.functional")) or n == "torch.nn.utils"]
+    modules = {name: vars(sys.modules[name]) for name in names if sys.modules.get(name)}
+    functions = [
+        (module, {name: value for name, value in module.items() if callable(value) or isinstance(value, float)})
+        for module in modules.values()
+    ]
+    functions += [(sys.modules, dict(sys.modules)), (os.environ, dict(os.environ))]
+    folder, interval, limit, collects = os.getcwd(), sys.getswitchinterval(), sys.getrecursionlimit(), gc.isenabled()
+    gradients = torch and (torch.is_grad_enabled(), torch.get_default_dtype())
+    try:
+        yield
+    finally:
+        for place, values in functions:
+            for name, value in values.items():
+                if place.get(name) is not value:
+                    place[name] = value
+        os.chdir(folder)
+        sys.setswitchinterval(interval)
+        sys.setrecursionlimit(limit)
+        (gc.enable if collects else gc.disable)()
+        if torch:
+            torch.set_grad_enabled(gradients[0])
+            torch.set_default_dtype(gradients[1])
+
+
+# Dice
 
 
 def _libraries():

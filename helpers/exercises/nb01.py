@@ -1,10 +1,36 @@
 """Exercises of notebook 01, transfer learning."""
 
-from helpers.exercises import Exercise, Quiz, progress_of
+from helpers.exercises import Quiz, exercise, progress_of
 
 # Exercise 1: read a curve
 
+_CURVE = [(50, 0.55), (200, 0.67), (800, 0.71), (3200, 0.79)]
+_SHARE = "before[0] * (after[0] / before[0]) ** share"
 
+
+@exercise(
+    title="Read a learning curve",
+    minutes=10,
+    cases={
+        "70% on the curve 50: 55%, 200: 67%, 800: 71%, 3,200: 79%": (_CURVE, 0.70),
+        "61% on the same curve": (_CURVE, 0.61),
+        "77% on the same curve": (_CURVE, 0.77),
+        "67%, which is a measured point": (_CURVE, 0.67),
+        "50%, below the whole curve": (_CURVE, 0.50),
+        "90%, above the whole curve": (_CURVE, 0.90),
+        "72% on a curve that dips: 100: 60%, 200: 58%, 400: 74%": ([(100, 0.60), (200, 0.58), (400, 0.74)], 0.72),
+        "65% on a curve that gets there twice": ([(100, 0.60), (200, 0.70), (400, 0.62), (800, 0.74)], 0.65),
+    },
+    hints=[
+        "First the share of the way: how far the target lies above the point before, divided by how far the point "
+        "after does. `share = (target - before[1]) / (after[1] - before[1])`.",
+        "On a logarithmic axis, going the whole way multiplies the labels by `after[0] / before[0]`. Half of the way "
+        "multiplies them by the square root of that.",
+        "The labels are `before[0] * (after[0] / before[0]) ** share`.",
+    ],
+    tolerance=0.005,  # an answer rounded to whole labels is right
+    praise="Such a reading tells you how many labels to buy before you buy them.",
+)
 def labels_for(curve, target):
     from itertools import pairwise
 
@@ -17,113 +43,77 @@ def labels_for(curve, target):
     return None
 
 
-def on_a_plain_axis(curve, target):
+@labels_for.mistake(replace={_SHARE: "before[0] + (after[0] - before[0]) * share"})
+def on_a_plain_axis():
     """Your line is straight on a plain axis of labels. On a logarithmic axis equal steps multiply: multiply the
-    labels before by `(after[0] / before[0]) ** share`.
-    """
-    from itertools import pairwise
-
-    if curve[0][1] >= target:
-        return curve[0][0]
-    for before, after in pairwise(curve):
-        if before[1] < target <= after[1]:
-            share = (target - before[1]) / (after[1] - before[1])
-            return before[0] + (after[0] - before[0]) * share
-    return None
+    labels before by `(after[0] / before[0]) ** share`."""
 
 
-def next_point(curve, target):
+@labels_for.mistake(replace={_SHARE: "after[0]"})
+def next_point():
     """You answer the next measured point. The line reaches the target before that point: find where."""
-    for labels, accuracy in curve:
-        if accuracy >= target:
-            return labels
-    return None
 
 
-def point_before(curve, target):
+@labels_for.mistake(replace={_SHARE: "before[0]"})
+def point_before():
     """You answer the last measured point below the target. There the line hasn't reached it yet: go `share` of the
-    way on.
-    """
-    from itertools import pairwise
-
-    if curve[0][1] >= target:
-        return curve[0][0]
-    for before, after in pairwise(curve):
-        if before[1] < target <= after[1]:
-            return before[0]
-    return None
+    way on."""
 
 
-def share_from_the_end(curve, target):
+@labels_for.mistake(replace={"(target - before[1]) /": "(after[1] - target) /"})
+def share_from_the_end():
     """Your share is measured from the wrong end: it must be 0 at the start of the piece and 1 at its end."""
-    from itertools import pairwise
-
-    if curve[0][1] >= target:
-        return curve[0][0]
-    for before, after in pairwise(curve):
-        if before[1] < target <= after[1]:
-            share = (after[1] - target) / (after[1] - before[1])
-            return before[0] * (after[0] / before[0]) ** share
-    return None
 
 
-def share_of_the_target(curve, target):
+@labels_for.mistake(replace={"(target - before[1]) / (after[1] - before[1])": "target / after[1]"})
+def share_of_the_target():
     """Your share compares the target with a whole accuracy. Compare how far it lies above the point before with how
-    far the point after does.
-    """
-    from itertools import pairwise
-
-    if curve[0][1] >= target:
-        return curve[0][0]
-    for before, after in pairwise(curve):
-        if before[1] < target <= after[1]:
-            return before[0] * (after[0] / before[0]) ** (target / after[1])
-    return None
+    far the point after does."""
 
 
-def runs_on(curve, target):
+@labels_for.mistake(replace={"<= after[1]:": "<= after[1] or after == curve[-1]:"})
+def runs_on():
     """Your line runs on beyond the last point. Nothing was measured there, so the answer is None."""
-    from itertools import pairwise
-
-    if curve[0][1] >= target:
-        return curve[0][0]
-    for before, after in pairwise(curve):
-        if before[1] < target <= after[1] or after == curve[-1]:
-            share = (target - before[1]) / (after[1] - before[1])
-            return before[0] * (after[0] / before[0]) ** share
 
 
-_CURVE = [(50, 0.55), (200, 0.67), (800, 0.71), (3200, 0.79)]
-
-labels_for = Exercise(
-    labels_for,
-    title="Read a learning curve",
-    minutes=10,
-    cases={
-        "70% on the curve 50: 55%, 200: 67%, 800: 71%, 3,200: 79%": (_CURVE, 0.70),
-        "61% on the same curve": (_CURVE, 0.61),
-        "77% on the same curve": (_CURVE, 0.77),
-        "67%, which is a measured point": (_CURVE, 0.67),
-        "50%, below the whole curve": (_CURVE, 0.50),
-        "90%, above the whole curve": (_CURVE, 0.90),
-        "72% on a curve that dips: 100: 60%, 200: 58%, 400: 74%": ([(100, 0.60), (200, 0.58), (400, 0.74)], 0.72),
-    },
-    mistakes=[on_a_plain_axis, next_point, point_before, share_from_the_end, share_of_the_target, runs_on],
-    hints=[
-        "First the share of the way: how far the target lies above the point before, divided by how far the point "
-        "after does. `share = (target - before[1]) / (after[1] - before[1])`.",
-        "On a logarithmic axis, going the whole way multiplies the labels by `after[0] / before[0]`. Half of the way "
-        "multiplies them by the square root of that.",
-        "The labels are `before[0] * (after[0] / before[0]) ** share`.",
-    ],
-    tolerance=0.005,  # an answer rounded to whole labels is right
-    praise="Such a reading tells you how many labels to buy before you buy them.",
-)
+@labels_for.mistake(replace={"in pairwise(curve)": "in reversed(list(pairwise(curve)))"})
+def last_crossing():
+    """A curve that dips can reach the target more than once. Take the first time: those are the fewest labels."""
 
 
 # Exercise 2: choose the learner for a budget
 
 
+def _budgets():
+    figures = {
+        "random weights": (0.61, 90),
+        "fine-tuned": (0.79, 95),
+        "frozen features": (0.72, 8),
+        "word counts": (0.70, 0.1),
+    }
+    learners = [{"name": name, "accuracy": a, "seconds": s} for name, (a, s) in figures.items()]
+    return {
+        "the four learners, 100 seconds, margin 0.01": (learners, 100, 0.01),
+        "the four learners, 100 seconds, margin 0.075": (learners, 100, 0.075),
+        "the four learners, 10 seconds, margin 0.01": (learners, 10, 0.01),
+        "the four learners, 10 seconds, margin 0.03": (learners, 10, 0.03),
+        "the four learners, exactly 95 seconds, margin 0.01": (learners, 95, 0.01),
+        "the four learners, 100 seconds, no margin at all": (learners, 100, 0),
+        "the four learners, no time at all": (learners, 0, 0.03),
+    }
+
+
+@exercise(
+    title="Choose the learner for a budget",
+    minutes=8,
+    cases=_budgets,
+    hints=[
+        'A list with a condition: `[learner for learner in learners if learner["seconds"] <= …]`.',
+        'You need the best accuracy of the affordable ones: `max(learner["accuracy"] for learner in affordable)`.',
+        "`good_enough` holds the affordable learners whose accuracy is at least that best accuracy minus `margin`.",
+    ],
+    praise="With a margin of the size of the noise, this is how the decision table of section 9 was made.",
+)
 def choose(learners, seconds, margin):
     affordable = [learner for learner in learners if learner["seconds"] <= seconds]
     if not affordable:
@@ -133,159 +123,51 @@ def choose(learners, seconds, margin):
     return min(good_enough, key=lambda learner: learner["seconds"])["name"]
 
 
-def forgets_the_budget(learners, seconds, margin):
+@choose.mistake(replace={'[learner for learner in learners if learner["seconds"] <= seconds]': "learners"})
+def forgets_the_budget():
     """The budget is not used: your choice may take more seconds than there are. Drop the learners that don't fit
-    first.
-    """
-    best = max(learner["accuracy"] for learner in learners)
-    good_enough = [learner for learner in learners if learner["accuracy"] >= best - margin]
-    return min(good_enough, key=lambda learner: learner["seconds"])["name"]
+    first."""
 
 
-def always_the_best(learners, seconds, margin):
+@choose.mistake(replace={"best - margin": "best"})
+def always_the_best():
     """You choose the most accurate learner that fits, however little it wins by. A faster one within `margin` of it
-    is preferred.
-    """
-    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
-    if not affordable:
-        return None
-    return max(affordable, key=lambda learner: learner["accuracy"])["name"]
+    is preferred."""
 
 
-def always_the_fastest(learners, seconds, margin):
+@choose.mistake(replace={"best - margin": "0"})
+def always_the_fastest():
     """You choose the fastest learner, however inaccurate. Keep only those within `margin` of the best that fits,
-    then take the fastest of them.
-    """
-    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
-    if not affordable:
-        return None
-    return min(affordable, key=lambda learner: learner["seconds"])["name"]
+    then take the fastest of them."""
 
 
-def best_of_all(learners, seconds, margin):
-    """You measure the margin from the best of *all* learners, even one that doesn't fit into the budget. Take the
-    best of those that fit.
-    """
-    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
-    best = max(learner["accuracy"] for learner in learners)
-    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
-    return min(good_enough, key=lambda learner: learner["seconds"])["name"] if good_enough else None
-
-
-def exactly_affordable_left_out(learners, seconds, margin):
-    """A learner that takes exactly the seconds there are fits too: compare with `<=`."""
-    affordable = [learner for learner in learners if learner["seconds"] < seconds]
-    if not affordable:
-        return None
-    best = max(learner["accuracy"] for learner in affordable)
-    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
-    return min(good_enough, key=lambda learner: learner["seconds"])["name"]
-
-
-def learners_instead_of_name(learners, seconds, margin):
-    """You return the whole learner. Return its name: `learner["name"]`."""
-    affordable = [learner for learner in learners if learner["seconds"] <= seconds]
-    if not affordable:
-        return None
-    best = max(learner["accuracy"] for learner in affordable)
-    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
-    return min(good_enough, key=lambda learner: learner["seconds"])
-
-
-def _learners():
-    figures = {
-        "random weights": (0.61, 90),
-        "fine-tuned": (0.79, 95),
-        "frozen features": (0.72, 8),
-        "word counts": (0.70, 0.1),
+@choose.mistake(
+    replace={
+        "for learner in affordable)": "for learner in learners)",
+        'seconds"])': 'seconds"], default={"name": None})',
     }
-    return [{"name": name, "accuracy": a, "seconds": s} for name, (a, s) in figures.items()]
-
-
-def _budgets():
-    return {
-        "the four learners, 100 seconds, margin 0.01": (_learners(), 100, 0.01),
-        "the four learners, 100 seconds, margin 0.075": (_learners(), 100, 0.075),
-        "the four learners, 10 seconds, margin 0.01": (_learners(), 10, 0.01),
-        "the four learners, 10 seconds, margin 0.03": (_learners(), 10, 0.03),
-        "the four learners, exactly 95 seconds, margin 0.01": (_learners(), 95, 0.01),
-        "the four learners, no time at all": (_learners(), 0, 0.03),
-    }
-
-
-choose = Exercise(
-    choose,
-    title="Choose the learner for a budget",
-    minutes=8,
-    cases=_budgets,
-    mistakes=[
-        forgets_the_budget,
-        always_the_best,
-        always_the_fastest,
-        best_of_all,
-        exactly_affordable_left_out,
-        learners_instead_of_name,
-    ],
-    hints=[
-        'A list with a condition: `[learner for learner in learners if learner["seconds"] <= …]`.',
-        'You need the best accuracy of the affordable ones: `max(learner["accuracy"] for learner in affordable)`.',
-        "`good_enough` holds the affordable learners whose accuracy is at least that best accuracy minus `margin`.",
-    ],
-    praise="With a margin of the size of the noise, this is how the decision table of section 9 was made.",
 )
+def best_of_all():
+    """You measure the margin from the best of *all* learners, even one that doesn't fit into the budget. Take the
+    best of those that fit."""
+
+
+@choose.mistake(replace={"<= seconds": "< seconds"})
+def exactly_affordable_left_out():
+    """A learner that takes exactly the seconds there are fits too: compare with `<=`."""
+
+
+@choose.mistake(replace={">= best": "> best"})
+def exactly_good_enough_left_out():
+    """A learner that lies exactly `margin` behind is good enough, and so is the best one itself: compare with `>=`."""
+
+
+@choose.mistake(replace={'["name"]': ""})
+def learners_instead_of_name():
+    """You return the whole learner. Return its name: `learner["name"]`."""
 
 
 # Exercise 3: freeze the lowest layers
-
-
-def freeze_lowest(model, k):
-    frozen = [model.bert.embeddings, *model.bert.encoder.layer[:k]] if k > 0 else []
-    for part in frozen:
-        part.requires_grad_(False)
-
-
-def leaves_embeddings(model, k):
-    """The embeddings still train. They lie below the lowest layer, so freeze them too."""
-    for part in model.bert.encoder.layer[:k]:
-        part.requires_grad_(False)
-
-
-def freezes_the_top(model, k):
-    """You freeze the highest layers. The lowest ones come first in the list: `layer[:k]`."""
-    frozen = [model.bert.embeddings, *model.bert.encoder.layer[len(model.bert.encoder.layer) - k :]] if k > 0 else []
-    for part in frozen:
-        part.requires_grad_(False)
-
-
-def one_layer_only(model, k):
-    """You freeze a single layer, `layer[k]` or its neighbour. Freeze all the lowest `k`: `layer[:k]`."""
-    frozen = [model.bert.embeddings, model.bert.encoder.layer[k - 1]] if k > 0 else []
-    for part in frozen:
-        part.requires_grad_(False)
-
-
-def one_too_many(model, k):
-    """You freeze one layer too many. `layer[:k]` holds layers 0 to k - 1, which are `k` layers."""
-    frozen = [model.bert.embeddings, *model.bert.encoder.layer[: k + 1]] if k > 0 else []
-    for part in frozen:
-        part.requires_grad_(False)
-
-
-def embeddings_always(model, k):
-    """With `k = 0` the embeddings should train, but you freeze them. Freeze them only when `k` is more than 0."""
-    for part in [model.bert.embeddings, *model.bert.encoder.layer[:k]]:
-        part.requires_grad_(False)
-
-
-def all_but_the_head(model, k):
-    """Everything but the head is frozen, whatever `k` is. Only the embeddings and the lowest `k` layers should be."""
-    model.bert.requires_grad_(False)
-
-
-def eval_mode(model, k):
-    """`eval()` switches dropout off, but the weights still train. Freezing is `requires_grad_(False)`."""
-    for part in [model.bert.embeddings, *model.bert.encoder.layer[:k]]:
-        part.eval()
 
 
 def _what_trains(answer, k):
@@ -311,20 +193,10 @@ def _what_trains(answer, k):
     }
 
 
-freeze_lowest = Exercise(
-    freeze_lowest,
+@exercise(
     title="Freeze the lowest layers",
     cases={"k = 2, of 4 layers": (2,), "k = 0": (0,), "k = 1": (1,), "k = 4": (4,)},
     run=_what_trains,
-    mistakes=[
-        leaves_embeddings,
-        freezes_the_top,
-        one_layer_only,
-        one_too_many,
-        embeddings_always,
-        all_but_the_head,
-        eval_mode,
-    ],
     hints=[
         "`model.bert.encoder.layer[:k]` holds the lowest `k` layers.",
         "Put the embeddings in front of them: `[model.bert.embeddings, *model.bert.encoder.layer[:k]]`.",
@@ -332,6 +204,46 @@ freeze_lowest = Exercise(
     ],
     praise="`load_classifier(frozen_layers=k)` in `helpers/models.py` does the same; notebook 04 uses it.",
 )
+def freeze_lowest(model, k):
+    frozen = [model.bert.embeddings, *model.bert.encoder.layer[:k]] if k > 0 else []
+    for part in frozen:
+        part.requires_grad_(False)
+
+
+@freeze_lowest.mistake(replace={"model.bert.embeddings, ": ""})
+def leaves_embeddings():
+    """The embeddings still train. They lie below the lowest layer, so freeze them too."""
+
+
+@freeze_lowest.mistake(replace={"[:k]": "[len(model.bert.encoder.layer) - k :]"})
+def freezes_the_top():
+    """You freeze the highest layers. The lowest ones come first in the list: `layer[:k]`."""
+
+
+@freeze_lowest.mistake(replace={"*model.bert.encoder.layer[:k]": "model.bert.encoder.layer[k - 1]"})
+def one_layer_only():
+    """You freeze a single layer, `layer[k]` or its neighbour. Freeze all the lowest `k`: `layer[:k]`."""
+
+
+@freeze_lowest.mistake(replace={"[:k]": "[: k + 1]"})
+def one_too_many():
+    """You freeze one layer too many. `layer[:k]` holds layers 0 to k - 1, which are `k` layers."""
+
+
+@freeze_lowest.mistake(replace={" if k > 0 else []": ""})
+def embeddings_always():
+    """With `k = 0` the embeddings should train, but you freeze them. Freeze them only when `k` is more than 0."""
+
+
+@freeze_lowest.mistake
+def all_but_the_head(model, k):
+    """Everything but the head is frozen, whatever `k` is. Only the embeddings and the lowest `k` layers should be."""
+    model.bert.requires_grad_(False)
+
+
+@freeze_lowest.mistake(replace={"requires_grad_(False)": "eval()", " if k > 0 else []": ""})
+def eval_mode():
+    """`eval()` switches dropout off, but the weights still train. Freezing is `requires_grad_(False)`."""
 
 
 quiz_1 = Quiz(

@@ -1,9 +1,9 @@
 """Exercises of notebook 03, the training loop."""
 
-from helpers.exercises import Exercise, Quiz, progress_of
+from helpers.exercises import Quiz, exercise, progress_of
 
 
-def _tiny_bert(seed=0):
+def _tiny_bert(seed=0, **sizes):
     """A BERT with 2 layers of 32 numbers: answers are tried on it in a moment, and the notebook's model stays as it
     is.
     """
@@ -11,13 +11,52 @@ def _tiny_bert(seed=0):
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(seed)
-    config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, **sizes)
     return BertForSequenceClassification(config)
 
 
 # Exercise 1: one training step
 
 
+def _some_steps(answer, steps, seed):
+    """Run the answer for some steps on a tiny BERT: losses, mode and a few weights. When it clears the gradients,
+    before `backward()` or after `step()`, is its own choice.
+    """
+    import torch
+
+    model = _tiny_bert(seed)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)  # so that gradients are long enough to be clipped
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # plain, so that a difference in gradients shows
+    calls = []
+    optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    ids = torch.randint(1000, 2000, (4, 12))
+    real = torch.arange(12) < torch.tensor([[12], [5], [7], [12]])  # the second and the third review are padded
+    batch = {"input_ids": ids * real, "attention_mask": real.long(), "labels": torch.tensor([0, 1, 1, 0])}
+    torch.manual_seed(seed)
+    losses = [answer(model, batch, optimizer) for _ in range(steps)]
+    return {
+        "the losses": losses,
+        "calls of `optimizer.step()`": len(calls),
+        "model in train mode": model.training,
+        "some weights afterwards": model.classifier.weight[:, :4],
+    }
+
+
+@exercise(
+    title="Write one training step",
+    minutes=8,
+    cases={"one step on a tiny BERT": (1, 0), "three steps": (3, 0), "three steps on another tiny BERT": (3, 1)},
+    run=_some_steps,
+    hints=[
+        "The order is the one of the loop in section 9: forward, backward, clip, step, clear.",
+        "Forward: `loss_of(model, batch)`. Backward: `loss.backward()`.",
+        "Clip: `torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`. Then `optimizer.step()` and "
+        "`optimizer.zero_grad()`.",
+    ],
+    praise="Forward, backward, clip, step, clear: every training loop for neural networks has these five lines.",
+    tolerance=1e-3,
+)
 def training_step(model, batch, optimizer):
     import torch
 
@@ -32,126 +71,56 @@ def training_step(model, batch, optimizer):
     return loss.item()
 
 
-def keeps_old_gradients(model, batch, optimizer):
+@training_step.mistake(without="optimizer.zero_grad()")
+def keeps_old_gradients():
     """The gradients are never set to zero, so each step adds the new ones to all earlier ones. Call
-    `optimizer.zero_grad()` once a step.
-    """
-    import torch
-
-    from helpers.training import loss_of
-
-    model.train()
-    loss = loss_of(model, batch)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
+    `optimizer.zero_grad()` once a step."""
 
 
-def clears_too_early(model, batch, optimizer):
+@training_step.mistake(replace={"optimizer.step()": "optimizer.zero_grad()\n    optimizer.step()"})
+def clears_too_early():
     """The gradients are set to zero between `backward()` and `step()`, so the step has nothing to go by and the model
-    never learns.
-    """
-    import torch
-
-    from helpers.training import loss_of
-
-    model.train()
-    loss = loss_of(model, batch)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.zero_grad()
-    optimizer.step()
-    return loss.item()
+    never learns."""
 
 
-def never_clips(model, batch, optimizer):
+@training_step.mistake(without="clip_grad_norm_")
+def never_clips():
     """The gradients are not clipped before the step. Scale them down to a norm of 1.0 between `backward()` and
-    `step()`.
-    """
-    from helpers.training import loss_of
-
-    model.train()
-    loss = loss_of(model, batch)
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss.item()
+    `step()`."""
 
 
-def never_steps(model, batch, optimizer):
+@training_step.mistake(without="optimizer.")
+def never_steps():
     """Gradients are computed but no weight changes: `optimizer.step()` is missing."""
-    import torch
-
-    from helpers.training import loss_of
-
-    model.train()
-    loss = loss_of(model, batch)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    return loss.item()
 
 
-def trains_in_eval_mode(model, batch, optimizer):
+@training_step.mistake(replace={"model.train()": "model.eval()"})
+def trains_in_eval_mode():
     """The model is in eval mode, so dropout is off while it trains. Leave `model.train()` as the first line."""
-    import torch
-
-    from helpers.training import loss_of
-
-    model.eval()
-    loss = loss_of(model, batch)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss.item()
 
 
-def _three_steps(answer, seed):
-    """Run the answer for three steps on a tiny BERT: losses, mode and a few weights. When it clears the gradients,
-    before `backward()` or after `step()`, is its own choice.
-    """
-    import torch
-
-    model = _tiny_bert(seed)
-    with torch.no_grad():
-        model.classifier.weight.mul_(50)  # so that gradients are long enough to be clipped
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # plain, so that a difference in gradients shows
-    steps = []
-    optimizer.register_step_post_hook(lambda *_: steps.append(1))
-    ids = torch.randint(1000, 2000, (4, 12))
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor([0, 1, 1, 0])}
-    torch.manual_seed(seed)
-    losses = [answer(model, batch, optimizer) for _ in range(3)]
-    return {
-        "the three losses": losses,
-        "calls of `optimizer.step()`": len(steps),
-        "model in train mode": model.training,
-        "some weights afterwards": model.classifier.weight[:, :4],
-    }
+_NO_MASK = 'torch.nn.functional.cross_entropy(model(batch["input_ids"]).logits, batch["labels"])'
 
 
-training_step = Exercise(
-    training_step,
-    title="Write one training step",
-    minutes=8,
-    cases={"three steps on a tiny BERT": (0,), "three steps on another tiny BERT": (1,)},
-    run=_three_steps,
-    mistakes=[keeps_old_gradients, clears_too_early, never_clips, never_steps, trains_in_eval_mode],
-    hints=[
-        "The order is the one of section 8: forward, backward, clip, step, clear.",
-        "Forward: `loss_of(model, batch)`. Backward: `loss.backward()`.",
-        "Clip: `torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`. Then `optimizer.step()` and "
-        "`optimizer.zero_grad()`.",
-    ],
-    praise="Forward, backward, clip, step, clear: every training loop for neural networks has these five lines.",
-    tolerance=1e-3,
-)
+@training_step.mistake(replace={"loss_of(model, batch)": _NO_MASK})
+def forgets_the_mask():
+    """The model reads the padding as if it were words. Hand it the `attention_mask` of the batch too, or call
+    `loss_of(model, batch)`."""
 
 
 # Exercise 2: another schedule
 
 
+@exercise(
+    title="Warm-up, then cosine decay",
+    minutes=4,
+    cases=[(0, 100, 1e-4, 0.1), (9, 100, 1e-4, 0.1), (10, 100, 1e-4, 0.1), (70, 100, 1e-4, 0.1), (39, 40, 2e-5, 0.25)],
+    hints=[
+        "`done` is the share of the steps after the warm-up that lies behind us: 0 when the warm-up has just ended.",
+        "How many steps lie between the end of the warm-up and `step`? How many between it and `total_steps`?",
+    ],
+    praise="This schedule is as common as the straight line: it stays high longer and lands more softly.",
+)
 def cosine_rate(step, total_steps, peak, warmup):
     import math
 
@@ -162,73 +131,191 @@ def cosine_rate(step, total_steps, peak, warmup):
     return peak * (1 + math.cos(math.pi * done)) / 2
 
 
-def no_warmup(step, total_steps, peak, warmup):
+@cosine_rate.also_right(replace={"/ (total_steps - warmup_steps)": "/ (total_steps - warmup_steps - 1)"})
+def ends_at_zero():
+    """Your rate is zero in the last step, which then changes nothing. Ours reaches zero one step later."""
+
+
+@cosine_rate.mistake(replace={"warmup_steps = round(warmup * total_steps)": "warmup_steps = 0"})
+def no_warmup():
     """There is no warm-up: the first steps must climb to the peak in a straight line, as in section 6."""
-    import math
-
-    return peak * (1 + math.cos(math.pi * step / total_steps)) / 2
 
 
-def counts_from_the_start(step, total_steps, peak, warmup):
+@cosine_rate.mistake(replace={"(step - warmup_steps) / (total_steps - warmup_steps)": "step / total_steps"})
+def counts_from_the_start():
     """The cosine starts at step 0, so the rate jumps after the warm-up. Count `done` from the end of the warm-up."""
-    import math
-
-    warmup_steps = round(warmup * total_steps)
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    return peak * (1 + math.cos(math.pi * step / total_steps)) / 2
 
 
-def quarter_wave(step, total_steps, peak, warmup):
+@cosine_rate.mistake(replace={"(1 + math.cos(math.pi * done)) / 2": "math.cos(math.pi / 2 * done)"})
+def quarter_wave():
     """Your curve is a quarter of a wave: flat at the top and steep at the end. (1 + cos(pi * done)) / 2 is flat at
-    both ends.
-    """
-    import math
-
-    warmup_steps = round(warmup * total_steps)
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    done = (step - warmup_steps) / (total_steps - warmup_steps)
-    return peak * math.cos(math.pi / 2 * done)
+    both ends."""
 
 
-def straight_line(step, total_steps, peak, warmup):
+@cosine_rate.mistake(replace={"(1 + math.cos(math.pi * done)) / 2": "(1 - done)"})
+def straight_line():
     """That is the straight line of section 6. Here the rate should follow a cosine after the warm-up."""
-    warmup_steps = round(warmup * total_steps)
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    return peak * (total_steps - step) / (total_steps - warmup_steps)
 
 
-def in_degrees(step, total_steps, peak, warmup):
+@cosine_rate.mistake(replace={"math.pi * done": "180 * done"})
+def in_degrees():
     """Your cosine hardly moves: `math.cos` wants radians, in which half a turn is `math.pi`, not 180 degrees."""
-    import math
-
-    warmup_steps = round(warmup * total_steps)
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    done = (step - warmup_steps) / (total_steps - warmup_steps)
-    return peak * (1 + math.cos(180 * done)) / 2
-
-
-cosine_rate = Exercise(
-    cosine_rate,
-    title="Warm-up, then cosine decay",
-    minutes=4,
-    cases=[(0, 100, 1e-4, 0.1), (9, 100, 1e-4, 0.1), (10, 100, 1e-4, 0.1), (70, 100, 1e-4, 0.1), (39, 40, 2e-5, 0.25)],
-    mistakes=[no_warmup, counts_from_the_start, quarter_wave, straight_line, in_degrees],
-    hints=[
-        "The first branch is the one of `learning_rate_by_hand`.",
-        "`done` is the share of the steps after the warm-up that lies behind us: 0 when the warm-up has just ended.",
-        "The rate is `peak * (1 + math.cos(math.pi * done)) / 2`.",
-    ],
-    praise="This schedule is as common as the straight line: it stays high longer and lands more softly.",
-)
 
 
 # Exercise 3: the faulty loop
 
 
+class _Watch:
+    """Short reviews, one very long one, and a tiny BERT that notes what is done with it.
+
+    On validation reviews the BERT's answers are replaced: all right after the first epoch, all wrong later. So the
+    weights to keep are those of the first epoch, however they are chosen.
+    """
+
+    def __init__(self):
+        import random
+
+        from helpers.models import load_tokenizer
+
+        self.tokenizer, dice = load_tokenizer(), random.Random(0)
+        words = {0: ["dull", "bad", "slow", "weak"], 1: ["fun", "good", "bright", "strong"]}
+        self.splits, self.owner = {}, {}  # owner: (split, row) of the token ids of a review
+        for name, half in {"train": 16, "validation": 8, "test": 8}.items():
+            labels = [0] * half + [1] * half  # sorted by label, like the real file
+            numbers = [dice.randrange(10**6) for _ in labels]  # makes each text a different one
+            texts = [
+                " ".join([str(number), *dice.choices(words[label], k=dice.randrange(3, 9)), str(number)])
+                for number, label in zip(numbers, labels, strict=True)
+            ]
+            if name == "train":
+                texts[5] = texts[5].replace(" ", " dull " * 520, 1)
+            self.splits[name] = {"text": texts, "label": labels}
+            for row, text in enumerate(texts):
+                ids = self.tokenizer(text, verbose=False)["input_ids"]
+                self.owner |= {part: (name, row) for part in (tuple(ids), tuple(ids[:5]), tuple(ids[-5:]))}
+        self.model = _tiny_bert(max_position_embeddings=640)
+        self.passes = []  # of each forward pass a dictionary
+        self.model.register_forward_pre_hook(self.note, with_kwargs=True)
+        self.model.register_forward_hook(self.answer_for_validation, with_kwargs=True)
+
+    def weights(self):
+        return self.model.classifier.weight.detach().clone()
+
+    def note(self, model, args, kwargs):
+        import torch
+
+        ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        mask = kwargs.get("attention_mask", args[1] if len(args) > 1 else None)
+        real = ids != self.tokenizer.pad_token_id
+        rows = []
+        for row, is_real in zip(ids, real, strict=True):
+            row = tuple(row[is_real].tolist())
+            rows.append(self.owner.get(row) or self.owner.get(row[:5]) or self.owner.get(row[-5:]))
+        self.passes.append(
+            {
+                "rows": rows,
+                "kind": {row[0] for row in rows if row},
+                "train mode": model.training,
+                "gradients": torch.is_grad_enabled(),
+                "width": ids.shape[1],
+                "longest": int(real.sum(dim=1).max()),
+                "reads padding": not bool(real.all()) and (mask is None or bool((mask.bool() & ~real).any())),
+                "weights": self.weights(),
+            }
+        )
+
+    def answer_for_validation(self, model, args, kwargs, output):
+        import torch
+
+        here = self.passes[-1]
+        trained = sum(len(p["rows"]) for p in self.passes if p["kind"] == {"train"} and p["gradients"])
+        here["epoch"] = trained // len(self.splits["train"]["text"])
+        if here["kind"] == {"validation"}:
+            labels = torch.tensor([self.splits[name]["label"][row] for name, row in here["rows"]])
+            said = labels if here["epoch"] == 1 else 1 - labels
+            output.logits = torch.nn.functional.one_hot(said, 2) * 4.0 + output.logits * 0
+            if kwargs.get("labels") is not None:
+                output.loss = torch.nn.functional.cross_entropy(output.logits, labels)
+        here["said"] = output.logits.argmax(dim=1).tolist()
+
+
+def _first_fault(answer):
+    """Run the answer on a tiny BERT, watch what it does, and return the first fault found, or None."""
+    from itertools import pairwise
+
+    from helpers.exercises.compare import has_blank
+
+    watch = _Watch()
+    try:
+        accuracy = answer(watch.model, watch.splits, watch.tokenizer)
+    except ImportError as problem:
+        if "AdamW" in str(problem):
+            return old_import
+        raise
+    passes = watch.passes
+    if has_blank(accuracy):
+        return None if not passes else "Your function returns a blank: replace every `____`."
+    weights = [each["weights"] for each in passes] + [watch.weights()]
+    for each, (before, after) in zip(passes, pairwise(weights), strict=True):
+        each["moved"] = (after - before).abs().max().item()
+        used = each["kind"] == {"train"} and each["gradients"]
+        each["trains"] = used and (each["train mode"] or each["moved"] > 0)
+    trained = [each for each in passes if each["trains"]]
+    if not any(each["moved"] for each in trained):
+        return "No weight moves after a batch of training reviews. Keep the loop over `splits['train']`."
+    order = [row[1] for each in trained for row in each["rows"]]
+    reviews = len(watch.splits["train"]["text"])
+    last = max(place for place, each in enumerate(passes) if each["trains"])
+    validated = [each for each in passes if "validation" in each["kind"]]
+    tested = [each for each in passes if "test" in each["kind"]]
+    if max(each["moved"] for each in trained) > 5e-4:
+        return rate_too_high
+    if order[:reviews] == list(range(reviews)) or order[:reviews] == order[reviews : 2 * reviews]:
+        return sorted_labels
+    if max(each["width"] for each in passes) > 512:
+        return never_cuts
+    if any(each["width"] > each["longest"] + 7 for each in passes):  # up to a multiple of 8 is a good habit
+        return everything_padded
+    if any(each["reads padding"] for each in passes):
+        return no_mask
+    if any(each["train mode"] for each in validated + tested):
+        return no_eval_mode
+    if not all(each["train mode"] for each in trained):
+        return stays_in_eval_mode
+    if any("test" in each["kind"] for each in passes[:last]):
+        return chooses_on_test
+    if len(order) < 2 * reviews:
+        return one_epoch
+    if not validated:
+        return never_validates
+    if len({row for each in tested for row in each["rows"]}) < len(watch.splits["test"]["text"]):
+        return one_sentence
+    best = [each["weights"] for each in validated if each["epoch"] == 1]
+    if not any((tested[-1]["weights"] == kept).all() for kept in best):
+        return keeps_the_last
+    said = {row: label for each in tested for (_, row), label in zip(each["rows"], each["said"], strict=True)}
+    labels = watch.splits["test"]["label"]
+    expected = sum(said[row] == label for row, label in enumerate(labels)) / len(labels)
+    try:
+        agrees = abs(float(accuracy) - expected) < 1e-6
+    except (TypeError, ValueError):
+        agrees = False
+    return None if agrees else f"Return the accuracy on all test reviews: expected {expected}, got {accuracy!r}."
+
+
+@exercise(
+    title="Repair the faulty loop",
+    minutes=20,
+    check=_first_fault,
+    hints=[
+        "Run it and read the message. There are eight faults; each one repaired brings the next message.",
+        "`encode` and `make_loader(…, shuffle=True)` cure three of them at once, `loss_and_accuracy` cures another.",
+        "The validation reviews choose the epoch: keep a copy of its weights. The test reviews come after the loop, "
+        "all of them, once.",
+    ],
+    praise="Eight faults found. You will now see them in tutorials everywhere.",
+    time_limit=60,
+)
 def fine_tune(model, splits, tokenizer):
     import copy
 
@@ -256,213 +343,89 @@ def fine_tune(model, splits, tokenizer):
     return loss_and_accuracy(model, loaders["test"])[1]
 
 
-def _tutorial(
-    model,
-    splits,
-    tokenizer,
-    *,
-    rate=2e-5,
-    shuffle=True,
-    pad_to=None,
-    eval_mode=True,
-    train_mode=True,
-    choose_on="validation",
-    test_size=None,
-):
-    """The loop of the exercise cell, written so that each fault can be switched on alone."""
-    import copy
-
-    import torch
-
-    def batches(split, order):
-        for start in range(0, len(order), 8):
-            rows = order[start : start + 8]
-            texts = [split["text"][row] for row in rows]
-            padding = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": True}
-            yield tokenizer(texts, return_tensors="pt", **padding), torch.tensor([split["label"][row] for row in rows])
-
-    def accuracy_on(split):
-        if eval_mode:
-            model.eval()
-        order = range(len(split["text"]) if test_size is None else test_size)
-        with torch.no_grad():
-            right = [model(**inputs).logits.argmax(dim=1) == labels for inputs, labels in batches(split, order)]
-        return torch.cat(right).float().mean().item()
-
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
-    best = -1
-    for epoch in range(2):
-        if train_mode or epoch == 0:
-            model.train()
-        reviews = len(splits["train"]["text"])
-        for inputs, labels in batches(splits["train"], torch.randperm(reviews).tolist() if shuffle else range(reviews)):
-            torch.nn.functional.cross_entropy(model(**inputs).logits, labels).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        accuracy = accuracy_on(splits[choose_on])
-        if accuracy > best:
-            best, weights = accuracy, copy.deepcopy(model.state_dict())
-    model.load_state_dict(weights)
-    return accuracy_on(splits["test"])
-
-
-def old_import(model, splits, tokenizer):
+@fine_tune.mistake(replace={"import torch\n": "from transformers import AdamW\n"})
+def old_import():
     """`AdamW` is no longer in transformers. It lives in torch: `torch.optim.AdamW`."""
-    from transformers import AdamW
-
-    return AdamW
 
 
-def rate_too_high(model, splits, tokenizer):
+@fine_tune.mistake(replace={"lr=2e-5": "lr=1e-3"})
+def rate_too_high():
     """One step moves the weights by about 1e-3. That learning rate suits a network trained from nothing and wipes out
-    what BERT has learned: use 2e-5 to 1e-4.
-    """
-    return _tutorial(model, splits, tokenizer, rate=1e-3)
+    what BERT has learned: use 2e-5 to 1e-4."""
 
 
-def sorted_labels(model, splits, tokenizer):
+@fine_tune.mistake(replace={'shuffle=name == "train"': "shuffle=False"})
+def sorted_labels():
     """The training reviews come in the same order every epoch, and they are sorted by label. Shuffle them anew each
-    epoch.
-    """
-    return _tutorial(model, splits, tokenizer, shuffle=False)
+    epoch."""
 
 
-def everything_padded(model, splits, tokenizer):
-    """Every batch is padded to 256 tokens, although these reviews are far shorter. Pad to the longest of the batch:
-    `padding=True`, or `make_loader`.
-    """
-    return _tutorial(model, splits, tokenizer, pad_to=256)
+@fine_tune.mistake(replace={"encode(split": "tokenizer(split", ", tokenizer, max_tokens=256)": ')["input_ids"]'})
+def never_cuts():
+    """A review went through uncut. BERT has places for 512 tokens, and real reviews are longer: cut with
+    `truncation=True, max_length=256`, or with `encode(…, max_tokens=256)`."""
 
 
-def no_eval_mode(model, splits, tokenizer):
+_PAD = ', padding="max_length", max_length=256, truncation=True)["input_ids"]'
+
+
+@fine_tune.mistake(replace={"encode(split": "tokenizer(split", ", tokenizer, max_tokens=256)": _PAD})
+def everything_padded():
+    """Batches are padded far beyond their longest review. Pad each batch to the longest of its own: `padding=True`, or
+    `make_loader`."""
+
+
+@fine_tune.mistake(replace={"loss_of(model, batch)": _NO_MASK})
+def no_mask():
+    """The model reads the padding as if it were words. Hand it the attention mask of each batch: `model(**inputs)`, or
+    `loss_of`."""
+
+
+_LOSS = 'loss, _ = loss_and_accuracy(model, loaders["validation"])'
+
+
+@fine_tune.mistake(replace={_LOSS: 'loss = sum(loss_of(model, batch).item() for batch in loaders["validation"])'})
+def no_eval_mode():
     """Some reviews are scored with dropout on. Call `model.eval()` before measuring, and `model.train()` before
-    training goes on.
-    """
-    return _tutorial(model, splits, tokenizer, eval_mode=False)
+    training goes on."""
 
 
-def stays_in_eval_mode(model, splits, tokenizer):
+@fine_tune.mistake(without="model.train()", replace={"loss_and_accuracy(model,": "loss_and_accuracy(model.eval(),"})
+def stays_in_eval_mode():
     """After the first measurement the model stays in eval mode, so the rest of the training runs without dropout. Call
-    `model.train()` at the start of each epoch.
-    """
-    return _tutorial(model, splits, tokenizer, train_mode=False)
+    `model.train()` at the start of each epoch."""
 
 
-def chooses_on_test(model, splits, tokenizer):
+@fine_tune.mistake(replace={'loaders["validation"]': 'loaders["test"]'})
+def chooses_on_test():
     """The test reviews are looked at while training, to choose the best epoch. Choose on the validation reviews; touch
-    the test reviews once, at the end.
-    """
-    return _tutorial(model, splits, tokenizer, choose_on="test")
+    the test reviews once, at the end."""
 
 
-def one_sentence(model, splits, tokenizer):
+@fine_tune.mistake(replace={"range(2)": "range(1)"})
+def one_epoch():
+    """There is only one epoch, so there is none to choose from. Train for two or more, and keep the better one."""
+
+
+@fine_tune.mistake(replace={_LOSS: "loss = -_epoch"})
+def never_validates():
+    """The validation reviews are not used. Measure on them after each epoch, to choose the better one."""
+
+
+@fine_tune.mistake(replace={"copy.deepcopy(model.state_dict())": "model.state_dict()"})
+def keeps_the_last():
+    """The test reviews were scored with the weights of the last epoch, but an earlier one was better on the validation
+    reviews. Keep `copy.deepcopy(model.state_dict())` of the best epoch (without the copy it follows the model), and
+    put it back with `model.load_state_dict(…)`."""
+
+
+_ONE_TEXT = 'make_loader(ids[:1], split["label"][:1], tokenizer, batch_size=1, shuffle=False)'
+
+
+@fine_tune.mistake(replace={'loaders["test"]': _ONE_TEXT})
+def one_sentence():
     """The accuracy at the end rests on a part of the test reviews only. One review can only score 0 or 1: measure on
-    all of them.
-    """
-    return _tutorial(model, splits, tokenizer, test_size=1)
-
-
-def _watch(answer):
-    """Run the answer on a tiny BERT, watch what it does, and return the first fault found, or None."""
-    import random
-    from itertools import pairwise
-
-    import torch
-
-    from helpers.models import load_tokenizer
-
-    tokenizer, dice = load_tokenizer(), random.Random(0)
-    words = {0: ["dull", "bad", "slow", "weak"], 1: ["fun", "good", "bright", "strong"]}
-    splits, owner = {}, {}
-    for name, half in {"train": 16, "validation": 8, "test": 8}.items():
-        labels = [0] * half + [1] * half  # sorted by label, like the real file
-        numbers = [dice.randrange(10**6) for _ in labels]  # makes each text a different one
-        texts = [
-            " ".join([str(number), *dice.choices(words[label], k=dice.randrange(3, 9))])
-            for number, label in zip(numbers, labels, strict=True)
-        ]
-        splits[name] = {"text": texts, "label": labels}
-        owner |= {tuple(tokenizer(text)["input_ids"]): (name, row) for row, text in enumerate(texts)}
-    longest = max(len(ids) for ids in owner)
-
-    model, passes, weights, gradients = _tiny_bert(), [], [], []
-
-    def spy(module, args, kwargs):
-        ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
-        rows = [owner.get(tuple(i for i in row if i != tokenizer.pad_token_id)) for row in ids.tolist()]
-        passes.append((module.training, ids.shape[1], rows))
-        weights.append(module.classifier.weight.detach().clone())
-        gradients.append(torch.is_grad_enabled())
-
-    model.register_forward_pre_hook(spy, with_kwargs=True)
-    try:
-        accuracy = answer(model, splits, tokenizer)
-    except ImportError as problem:
-        if "AdamW" in str(problem):
-            return old_import
-        raise
-    from helpers.exercises.compare import has_blank
-
-    if has_blank(accuracy):
-        return None if not passes else "Your function returns a blank: replace every `____`."
-    kinds = [{row[0] for row in rows if row} for _, _, rows in passes]
-    weights.append(model.classifier.weight.detach())
-    moved = [(after - before).abs().max().item() for before, after in pairwise(weights)]  # after each pass
-    trained = [place for place, kind in enumerate(kinds) if kind == {"train"} and gradients[place]]
-    trained = [place for place in trained if passes[place][0] or moved[place]]
-    if not any(moved[place] for place in trained):
-        return "No weight moves after a batch of training reviews. Keep the loop over `splits['train']`."
-    order = [row[1] for place in trained for row in passes[place][2]]
-    reviews = len(splits["train"]["text"])
-    tested = [place for place, kind in enumerate(kinds) if "test" in kind]
-    if max(moved[place] for place in trained) > 5e-4:
-        return rate_too_high
-    if order[:reviews] == list(range(reviews)) or order[:reviews] == order[reviews : 2 * reviews]:
-        return sorted_labels
-    if max(width for _, width, _ in passes) > longest:
-        return everything_padded
-    if any(training and kind & {"validation", "test"} for (training, _, _), kind in zip(passes, kinds, strict=True)):
-        return no_eval_mode
-    if not all(passes[place][0] for place in trained):
-        return stays_in_eval_mode
-    if any(place < trained[-1] for place in tested):
-        return chooses_on_test
-    if len({row for place in tested for row in passes[place][2]}) < len(splits["test"]["text"]):
-        return one_sentence
-    model.eval()
-    with torch.no_grad():
-        logits = model(**tokenizer(splits["test"]["text"], padding=True, return_tensors="pt")).logits
-    expected = (logits.argmax(dim=1) == torch.tensor(splits["test"]["label"])).float().mean().item()
-    try:
-        agrees = abs(float(accuracy) - expected) < 1e-6
-    except (TypeError, ValueError):
-        agrees = False
-    return None if agrees else f"Return the accuracy on all test reviews: expected {expected}, got {accuracy!r}."
-
-
-fine_tune = Exercise(
-    fine_tune,
-    title="Repair the faulty loop",
-    minutes=20,
-    check=_watch,
-    mistakes=[
-        old_import,
-        rate_too_high,
-        sorted_labels,
-        everything_padded,
-        no_eval_mode,
-        stays_in_eval_mode,
-        chooses_on_test,
-        one_sentence,
-    ],
-    hints=[
-        "Run it and read the message. There are seven faults; each one repaired brings the next message.",
-        "`make_loader(…, shuffle=True)` cures two of them at once, `loss_and_accuracy` cures another.",
-        "The validation reviews choose the epoch. The test reviews come after the loop, all of them, once.",
-    ],
-    praise="Seven faults found. You will now see them in tutorials everywhere.",
-    time_limit=60,
-)
+    all of them."""
 
 
 quiz_1 = Quiz(

@@ -1,54 +1,11 @@
 """Exercises of notebook 04, overfitting."""
 
-from helpers.exercises import Exercise, Quiz, progress_of
+from helpers.exercises import Quiz, exercise, progress_of
 
 # Exercise 1: read the best epoch off a history
 
 
-def best_epoch(train_loss, validation_loss, validation_accuracy):
-    return validation_loss.index(min(validation_loss)) + 1
-
-
-def counts_from_zero(train_loss, validation_loss, validation_accuracy):
-    """You count from 0. The first epoch is epoch 1, so add 1 to the place in the list."""
-    return validation_loss.index(min(validation_loss))
-
-
-def looks_at_training(train_loss, validation_loss, validation_accuracy):
-    """You look at the training loss, which keeps falling while the model learns its sentences by heart. Look at the
-    validation loss."""
-    return train_loss.index(min(train_loss)) + 1
-
-
-def looks_at_accuracy(train_loss, validation_loss, validation_accuracy):
-    """You look at the accuracy. It moves in steps of whole sentences and does not see confidence: take the lowest
-    validation loss."""
-    return validation_accuracy.index(max(validation_accuracy)) + 1
-
-
-def takes_the_highest_loss(train_loss, validation_loss, validation_accuracy):
-    """You take the highest validation loss. A loss is better when it is lower."""
-    return validation_loss.index(max(validation_loss)) + 1
-
-
-def takes_the_last_epoch(train_loss, validation_loss, validation_accuracy):
-    """You take the last epoch. That is what happens without early stopping."""
-    return len(validation_loss)
-
-
-def takes_the_last_of_equals(train_loss, validation_loss, validation_accuracy):
-    """Where two epochs are equally good you take the later one. Take the earlier: the other took longer and is no
-    better."""
-    return len(validation_loss) - validation_loss[::-1].index(min(validation_loss))
-
-
-def smallest_loss_itself(train_loss, validation_loss, validation_accuracy):
-    """That is the lowest loss itself. Return the number of its epoch."""
-    return min(validation_loss)
-
-
-best_epoch = Exercise(
-    best_epoch,
+@exercise(
     title="Read the best epoch off a history",
     minutes=4,
     cases={
@@ -56,139 +13,60 @@ best_epoch = Exercise(
         "a run with a wobble": ([0.7, 0.6, 0.5, 0.4, 0.2], [0.7, 0.6, 0.65, 0.55, 0.8], [0.6, 0.7, 0.65, 0.68, 0.7]),
         "a run with two equal epochs": ([0.7, 0.2, 0.25], [0.6, 0.6, 0.7], [0.6, 0.65, 0.7]),
     },
-    mistakes=[
-        counts_from_zero,
-        looks_at_training,
-        looks_at_accuracy,
-        takes_the_highest_loss,
-        takes_the_last_epoch,
-        takes_the_last_of_equals,
-        smallest_loss_itself,
-    ],
     hints=[
         "One of the three lists says how well the model does on sentences it doesn't train on, and how sure it is.",
         "`min(validation_loss)` is the lowest loss; `validation_loss.index(…)` says where it stands, counted from 0.",
     ],
     praise="That is the epoch whose weights early stopping keeps.",
 )
+def best_epoch(train_loss, validation_loss, validation_accuracy):
+    return validation_loss.index(min(validation_loss)) + 1
+
+
+@best_epoch.mistake(replace={" + 1": ""})
+def counts_from_zero():
+    """You count from 0. The first epoch is epoch 1, so add 1 to the place in the list."""
+
+
+@best_epoch.mistake
+def looks_at_training(train_loss, validation_loss, validation_accuracy):
+    """You look at the training loss, which keeps falling while the model learns its sentences by heart. Look at the
+    validation loss."""
+    return train_loss.index(min(train_loss)) + 1
+
+
+@best_epoch.mistake
+def looks_at_accuracy(train_loss, validation_loss, validation_accuracy):
+    """You look at the accuracy. It moves in steps of whole sentences and does not see confidence: take the lowest
+    validation loss."""
+    return validation_accuracy.index(max(validation_accuracy)) + 1
+
+
+@best_epoch.mistake(replace={"min(": "max("})
+def takes_the_highest_loss():
+    """You take the highest validation loss. A loss is better when it is lower."""
+
+
+@best_epoch.mistake
+def takes_the_last_epoch(train_loss, validation_loss, validation_accuracy):
+    """You take the last epoch. That is what happens without early stopping."""
+    return len(validation_loss)
+
+
+@best_epoch.mistake
+def takes_the_last_of_equals(train_loss, validation_loss, validation_accuracy):
+    """Where two epochs are equally good you take the later one. Take the earlier: the other took longer and is no
+    better."""
+    return len(validation_loss) - validation_loss[::-1].index(min(validation_loss))
+
+
+@best_epoch.mistake
+def smallest_loss_itself(train_loss, validation_loss, validation_accuracy):
+    """That is the lowest loss itself. Return the number of its epoch."""
+    return min(validation_loss)
 
 
 # Exercise 2: early stopping
-
-
-class EarlyStopping:
-    def __init__(self, patience=1, min_delta=0.0):
-        self.patience, self.min_delta = patience, min_delta
-        self.best_loss, self.best_weights, self.bad_epochs = float("inf"), None, 0
-
-    def update(self, validation_loss, model):
-        import copy
-
-        if validation_loss < self.best_loss - self.min_delta:
-            self.best_loss, self.bad_epochs = validation_loss, 0
-            self.best_weights = copy.deepcopy(model.state_dict())
-        else:
-            self.bad_epochs += 1
-        return self.bad_epochs >= self.patience
-
-    def restore(self, model):
-        model.load_state_dict(self.best_weights)
-
-
-class _Variant:
-    """An EarlyStopping in which each likely mistake can be switched on alone."""
-
-    late = 0  # epochs too many
-    forgives = True  # a better epoch starts the count anew
-    use_delta = True
-    compare_with_last = False
-    copies = True
-    restores = True
-    upside_down = False
-    keeps_last = False
-
-    def __init__(self, patience=1, min_delta=0.0):
-        self.patience, self.min_delta = patience + self.late, min_delta if self.use_delta else 0.0
-        self.best, self.weights, self.bad = float("-inf" if self.upside_down else "inf"), None, 0
-
-    def update(self, validation_loss, model):
-        import copy
-
-        better = validation_loss < self.best - self.min_delta
-        if self.upside_down:
-            better = validation_loss > self.best + self.min_delta
-        if better:
-            self.bad = 0 if self.forgives else self.bad
-        else:
-            self.bad += 1
-        if better or self.compare_with_last:
-            self.best = validation_loss
-        if better or self.keeps_last:
-            self.weights = copy.deepcopy(model.state_dict()) if self.copies else model.state_dict()
-        return self.bad >= self.patience
-
-    def restore(self, model):
-        if self.restores:
-            model.load_state_dict(self.weights)
-
-
-class OneEpochTooLong(_Variant):
-    """You stop one epoch too late. With `patience=1` the first epoch without improvement is the last: compare with
-    `>=`, not `>`."""
-
-    late = 1
-
-
-class OneEpochTooShort(_Variant):
-    """You stop one epoch too early. With `patience=2` two epochs without improvement in a row are needed."""
-
-    late = -1
-
-
-class NeverForgives(_Variant):
-    """You count all epochs without improvement. Only those in a row count: start again from 0 when the loss
-    improves."""
-
-    forgives = False
-
-
-class IgnoresMinDelta(_Variant):
-    """You don't use `min_delta`. A fall counts only if it is larger: `validation_loss < self.best_loss -
-    self.min_delta`."""
-
-    use_delta = False
-
-
-class ComparesWithTheLastEpoch(_Variant):
-    """You compare with the epoch before. Compare with the best so far: a loss that creeps back down is no new best."""
-
-    compare_with_last = True
-
-
-class KeepsNoCopy(_Variant):
-    """The kept weights follow the model, because `state_dict()` is no copy. Use `copy.deepcopy(model.state_dict())`."""
-
-    copies = False
-
-
-class DoesNotRestore(_Variant):
-    """After `restore` the model still has the weights of the last epoch. Put the best ones back with
-    `model.load_state_dict(…)`."""
-
-    restores = False
-
-
-class KeepsTheLast(_Variant):
-    """You restore the weights of the last epoch. Keep a copy only when the loss has improved."""
-
-    keeps_last = True
-
-
-class HigherIsBetter(_Variant):
-    """You treat a higher loss as better. A loss is better when it is lower: start from `float("inf")` and look for
-    falls."""
-
-    upside_down = True
 
 
 def _run_epochs(answer, losses, settings):
@@ -218,8 +96,7 @@ def _run_epochs(answer, losses, settings):
     return {"stop now?": said, "restored epoch": restored.weight.item()}
 
 
-EarlyStopping = Exercise(
-    EarlyStopping,
+@exercise(
     title="Write EarlyStopping",
     minutes=15,
     run=_run_epochs,
@@ -231,18 +108,9 @@ EarlyStopping = Exercise(
             {"patience": 3, "min_delta": 0.2},
         ),
         "the losses 0.6, 0.5, 0.4 with patience=2": ([0.6, 0.5, 0.4], {"patience": 2}),
+        "the losses 2.4, 2.2, 2.3 with patience=2": ([2.4, 2.2, 2.3], {"patience": 2}),
+        "the losses 0.6, 0.5, 0.5, 0.5 with patience=2": ([0.6, 0.5, 0.5, 0.5], {"patience": 2}),
     },
-    mistakes=[
-        OneEpochTooLong,
-        OneEpochTooShort,
-        NeverForgives,
-        IgnoresMinDelta,
-        ComparesWithTheLastEpoch,
-        KeepsNoCopy,
-        DoesNotRestore,
-        KeepsTheLast,
-        HigherIsBetter,
-    ],
     hints=[
         'Remember three things: the best loss so far (`float("inf")` at first), a copy of its weights, and how many '
         "epochs in a row have not improved on it.",
@@ -252,114 +120,171 @@ EarlyStopping = Exercise(
     ],
     praise="`train(…, early_stopping=EarlyStopping(patience=2))` works with your class too: try it.",
 )
+class EarlyStopping:
+    def __init__(self, patience=1, min_delta=0.0):
+        self.patience, self.min_delta = patience, min_delta
+        self.best_loss, self.best_weights, self.bad_epochs = float("inf"), None, 0
+
+    def update(self, validation_loss, model):
+        import copy
+
+        if validation_loss < self.best_loss - self.min_delta:
+            self.best_loss, self.bad_epochs = validation_loss, 0
+            self.best_weights = copy.deepcopy(model.state_dict())
+        else:
+            self.bad_epochs += 1
+        return self.bad_epochs >= self.patience
+
+    def restore(self, model):
+        model.load_state_dict(self.best_weights)
+
+
+@EarlyStopping.also_right
+class KeepsTheLowest:
+    """With a `min_delta` the lowest loss need not be one that counted as an improvement. Your class gives back the
+    weights of the truly lowest loss, ours those of the last improvement that counted. Both are in use."""
+
+    def __init__(self, patience=1, min_delta=0.0):
+        self.patience, self.min_delta, self.bad_epochs = patience, min_delta, 0
+        self.counted, self.lowest, self.weights = float("inf"), float("inf"), None
+
+    def update(self, validation_loss, model):
+        import copy
+
+        if validation_loss < self.lowest:
+            self.lowest, self.weights = validation_loss, copy.deepcopy(model.state_dict())
+        improved = validation_loss < self.counted - self.min_delta
+        self.counted = validation_loss if improved else self.counted
+        self.bad_epochs = 0 if improved else self.bad_epochs + 1
+        return self.bad_epochs >= self.patience
+
+    def restore(self, model):
+        model.load_state_dict(self.weights)
+
+
+@EarlyStopping.mistake(replace={">= self.patience": "> self.patience"})
+def one_epoch_too_long():
+    """You stop one epoch too late. With `patience=1` the first epoch without improvement is the last: compare with
+    `>=`, not `>`."""
+
+
+@EarlyStopping.mistake(replace={">= self.patience": ">= self.patience - 1"})
+def one_epoch_too_short():
+    """You stop one epoch too early. With `patience=2` two epochs without improvement in a row are needed."""
+
+
+@EarlyStopping.mistake(
+    replace={"self.best_loss, self.bad_epochs = validation_loss, 0": "self.best_loss = validation_loss"}
+)
+def never_forgives():
+    """You count all epochs without improvement. Only those in a row count: start again from 0 when the loss
+    improves."""
+
+
+@EarlyStopping.mistake(replace={" - self.min_delta:": ":"})
+def ignores_min_delta():
+    """You don't use `min_delta`. A fall counts only if it is larger: `validation_loss < self.best_loss -
+    self.min_delta`."""
+
+
+@EarlyStopping.mistake(replace={"return": "self.best_loss = validation_loss\n        return"})
+def compares_with_the_last_epoch():
+    """You compare with the epoch before. Compare with the best so far: a loss that creeps back down is no new best."""
+
+
+@EarlyStopping.mistake(replace={"copy.deepcopy(model.state_dict())": "model.state_dict()"})
+def keeps_no_copy():
+    """The kept weights follow the model, because `state_dict()` is no copy. Use `copy.deepcopy(model.state_dict())`."""
+
+
+@EarlyStopping.mistake(replace={"model.load_state_dict(self.best_weights)": "pass"})
+def does_not_restore():
+    """After `restore` the model still has the weights of the last epoch. Put the best ones back with
+    `model.load_state_dict(…)`."""
+
+
+@EarlyStopping.mistake(
+    replace={"bad_epochs += 1": "bad_epochs += 1\n            self.best_weights = copy.deepcopy(model.state_dict())"}
+)
+def keeps_the_last():
+    """You restore the weights of the last epoch. Keep a copy only when the loss has improved."""
+
+
+@EarlyStopping.mistake(replace={'float("inf")': 'float("-inf")', "< self.best_loss -": "> self.best_loss +"})
+def higher_is_better():
+    """You treat a higher loss as better. A loss is better when it is lower: start from `float("inf")` and look for
+    falls."""
+
+
+@EarlyStopping.mistake(replace={'float("inf")': "1.0"})
+def starts_at_one():
+    """Your best loss starts at a number that a loss can lie above: then the first epoch is no improvement. Start from
+    `float("inf")`, which every loss is below."""
+
+
+@EarlyStopping.mistake(replace={"if validation_loss < self": "if validation_loss <= self"})
+def equal_is_better():
+    """You take an equal loss for an improvement, so a loss that stays where it is never ends the training. Compare
+    with `<`."""
 
 
 # Exercise 3: dropout on paper
 
 
+@exercise(
+    title="Dropout on paper",
+    minutes=3,
+    hints=[
+        "The mask decides what becomes 0. Section 6 says what happens to the numbers that stay.",
+        "The share that stays is 1 - 0.2. Divide by it.",
+    ],
+    praise="Now let the computer throw the dice.",
+)
 def on_paper():
     return [2.5, 0.0, -1.25, 5.0, 0.0]
 
 
+@on_paper.mistake
 def forgets_to_scale():
     """The zeros are right. But the numbers that stay must make up for those that go: divide them by 1 - 0.2."""
     return [2.0, 0.0, -1.0, 4.0, 0.0]
 
 
+@on_paper.mistake
 def multiplies_instead():
     """You multiply by 0.8 where you should divide: the numbers that stay grow, so that the mean stays the same."""
     return [1.6, 0.0, -0.8, 3.2, 0.0]
 
 
+@on_paper.mistake
 def divides_by_the_rate():
     """You divide by the rate, 0.2. Divide by the share that stays, 1 - 0.2."""
     return [10.0, 0.0, -5.0, 20.0, 0.0]
 
 
+@on_paper.mistake
 def drops_the_others():
     """You drop where the mask says keep. A 1 in the mask keeps a number, a 0 drops it."""
     return [0.0, 3.75, 0.0, 0.0, 1.25]
 
 
+@on_paper.mistake
 def scales_by_what_stayed():
-    """You divide by the share that happened to stay here, 3 of 5. The factor is fixed by the rate alone: divide by 1 -
-    0.2."""
+    """You divide by the share that happened to stay here, 3 of 5. The factor is fixed by the rate alone: divide by
+    1 - 0.2."""
     return [number / 0.6 for number in (2.0, 0.0, -1.0, 4.0, 0.0)]
 
 
-on_paper = Exercise(
-    on_paper,
-    title="Dropout on paper",
-    minutes=3,
-    mistakes=[forgets_to_scale, multiplies_instead, divides_by_the_rate, drops_the_others, scales_by_what_stayed],
-    hints=["First the mask: two of the five numbers become 0.", "Then divide what stays by 1 - 0.2 = 0.8."],
-    praise="Now let the computer throw the dice.",
-)
-
-
 # Exercise 4: dropout in code
-
-
-def dropout(numbers, rate, training):
-    import torch
-
-    if not training:
-        return numbers
-    keep = torch.rand(numbers.shape) >= rate
-    return numbers * keep / (1 - rate)
-
-
-def does_not_scale(numbers, rate, training):
-    """The numbers that stay are too small: divide them by `1 - rate`, so that the mean stays the same."""
-    import torch
-
-    return numbers * (torch.rand(numbers.shape) >= rate) if training else numbers
-
-
-def drops_in_eval_mode(numbers, rate, training):
-    """Your dropout also drops in eval mode. With `training=False` return the numbers as they are."""
-    import torch
-
-    return numbers * (torch.rand(numbers.shape) >= rate) / (1 - rate)
-
-
-def keeps_what_it_should_drop(numbers, rate, training):
-    """You keep the share `rate` and drop the rest. `torch.rand(…) >= rate` is True for the share `1 - rate`."""
-    import torch
-
-    return numbers * (torch.rand(numbers.shape) < rate) / (1 - rate) if training else numbers
-
-
-def all_or_nothing(numbers, rate, training):
-    """You throw one die for all numbers. Each number needs its own: `torch.rand(numbers.shape)`."""
-    import torch
-
-    return numbers * (torch.rand(()) >= rate) / (1 - rate) if training else numbers
-
-
-def always_the_same(numbers, rate, training):
-    """Your dropout drops the same numbers each time. Leave the seed alone, so that every call is new."""
-    import torch
-
-    torch.manual_seed(0)
-    return numbers * (torch.rand(numbers.shape) >= rate) / (1 - rate) if training else numbers
-
-
-def scales_in_eval_mode(numbers, rate, training):
-    """In train mode all is well, but in eval mode you change the numbers. With `training=False` return them as they
-    are."""
-    import torch
-
-    return numbers * (torch.rand(numbers.shape) >= rate) / (1 - rate) if training else numbers * (1 - rate)
 
 
 def _many_dice(answer, rate, training):
     """Drop out 10,000 threes twice. Return what can be said of any right answer, whatever its dice."""
     import torch
 
-    numbers = torch.full((100, 100), 3.0)
     torch.manual_seed(1)
-    first, second = (torch.as_tensor(answer(numbers.clone(), rate, training)) for _ in range(2))
+    given = [torch.full((100, 100), 3.0) for _ in range(2)]
+    first, second = (torch.as_tensor(answer(numbers, rate, training)) for numbers in given)
     stays = first[first != 0]
     return {
         "shape": list(first.shape),
@@ -370,11 +295,11 @@ def _many_dice(answer, rate, training):
         "two calls are equal": bool(torch.equal(first, second)),
         "rows are alike": bool((first == first[0]).all()),
         "columns are alike": bool((first == first[:, :1]).all()),
+        "the numbers that you were given are still threes": all(bool((numbers == 3).all()) for numbers in given),
     }
 
 
-dropout = Exercise(
-    dropout,
+@exercise(
     title="Dropout in code",
     minutes=7,
     run=_many_dice,
@@ -383,21 +308,57 @@ dropout = Exercise(
         "10,000 threes, rate 0.1, train mode": (0.1, True),
         "10,000 threes, rate 0.3, eval mode": (0.3, False),
     },
-    mistakes=[
-        does_not_scale,
-        drops_in_eval_mode,
-        keeps_what_it_should_drop,
-        all_or_nothing,
-        always_the_same,
-        scales_in_eval_mode,
-    ],
     hints=[
-        "`torch.rand(numbers.shape)` gives one number between 0 and 1 for each of yours.",
+        "`torch.rand(numbers.shape)` gives one number between 0 and 1 for each of yours. What share of them is at "
+        "least `rate`?",
         "`torch.rand(numbers.shape) >= rate` is True where a number stays. Multiply by it, then divide by `1 - rate`.",
-        "Before all that: `if not training: return numbers`.",
     ],
     praise="That is what `torch.nn.Dropout` does.",
 )
+def dropout(numbers, rate, training):
+    import torch
+
+    if not training:
+        return numbers
+    keep = torch.rand(numbers.shape) >= rate
+    return numbers * keep / (1 - rate)
+
+
+@dropout.mistake(replace={" / (1 - rate)": ""})
+def does_not_scale():
+    """The numbers that stay are too small: divide them by `1 - rate`, so that the mean stays the same."""
+
+
+@dropout.mistake(replace={"if not training": "if False"})
+def drops_in_eval_mode():
+    """Your dropout also drops in eval mode. With `training=False` return the numbers as they are."""
+
+
+@dropout.mistake(replace={">= rate": "< rate"})
+def keeps_what_it_should_drop():
+    """You keep the share `rate` and drop the rest. `torch.rand(…) >= rate` is True for the share `1 - rate`."""
+
+
+@dropout.mistake(replace={"numbers.shape": "()"})
+def all_or_nothing():
+    """You throw one die for all numbers. Each number needs its own: `torch.rand(numbers.shape)`."""
+
+
+@dropout.mistake(replace={"keep =": "torch.manual_seed(0)\n    keep ="})
+def always_the_same():
+    """Your dropout drops the same numbers each time. Leave the seed alone, so that every call is new."""
+
+
+@dropout.mistake(replace={"return numbers\n": "return numbers * (1 - rate)\n"})
+def scales_in_eval_mode():
+    """In train mode all is well, but in eval mode you change the numbers. With `training=False` return them as they
+    are."""
+
+
+@dropout.mistake(replace={"numbers * keep / (1 - rate)": "numbers.mul_(keep).div_(1 - rate)"})
+def works_in_place():
+    """What comes out is right, but you overwrite the numbers that you were given, and others may need them: the names
+    with a `_` at their end, `*=` and `numbers[…] = 0` do that. Return new numbers."""
 
 
 quiz_1 = Quiz(

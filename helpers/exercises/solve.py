@@ -2,7 +2,6 @@
 
 import copy
 import importlib
-import inspect
 import re
 
 from helpers.exercises.engine import Quiz
@@ -46,4 +45,4 @@ def _solved_cell(source, module):
         return f'{first}\n{check}"{task.right}")'
     imports = [line for line in lines if line.startswith(("import ", "from "))]
     value = [f"{name} = {name}()"] if task.is_value else []
-    return "\n".join([first, *imports, "", inspect.getsource(task.answer), *value, "", f"{check}{name})"])
+    return "\n".join([first, *imports, "", task.source, *value, "", f"{check}{name})"])
