@@ -101,7 +101,7 @@ NOT_TERMS = {  # bold for emphasis, each for a reason
     "none of them": "an advice in a list of advice",
     "as in the picture of section 6, where the axis of labels is logarithmic": "what learners overlook in an exercise",
     "left": "the side on which an exercise wants the padding",
-    "seven faults": "how many there are to find",
+    "eight faults": "how many there are to find",
 }
 
 
