@@ -26,7 +26,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from helpers.exercises import Exercise, Quiz, ____, exercise, progress_of
+from helpers.exercises import Exercise, Quiz, ____, exercise, nb02, nb03, nb05, progress_of
 from helpers.exercises.engine import Progress, tasks_of, told
 from helpers.exercises.solve import exercise_name, solved
 
@@ -928,8 +928,10 @@ def test_a_solution_passes_also_when_pasted_into_an_empty_notebook(module, name)
     assert task.check(task.built(task.answer)).state == "correct"
     names = {}
     exec(task.solution().message, names)
-    result = task.check(task.built(names[name]))
-    assert result.state == "correct", result.message
+    for right in (names[name], *task.variants):
+        result = task.check(task.built(right))
+        assert result.state == "correct", result.message
+    assert not task.variants or result.message.startswith(told(task.variants[-1]))
     assert task.check(____).state == "not attempted"
 
 
@@ -945,10 +947,157 @@ def test_each_likely_mistake_is_recognised(module, name):
     assert len({told(mistake) for mistake in task.mistakes}) == len(task.mistakes)
 
 
+def threshold_of_section_7(labels, probabilities, cost_fp, cost_fn):
+    def cost(threshold):
+        false_positives = ((probabilities >= threshold) & (labels == 0)).sum()
+        return cost_fp * false_positives + cost_fn * ((probabilities < threshold) & (labels == 1)).sum()
+
+    thresholds = numpy.linspace(0, 1, 201)
+    return thresholds[numpy.argmin([cost(threshold) for threshold in thresholds])]
+
+
+def threshold_of_a_loop(labels, probabilities, cost_fp, cost_fn):
+    pairs = list(zip(labels, probabilities, strict=True))
+    costs = {
+        t: sum(cost_fp for y, p in pairs if p >= t and y == 0) + sum(cost_fn for y, p in pairs if p < t and y == 1)
+        for t in [0.0, *probabilities, 1.01]
+    }
+    return min(costs, key=costs.get)
+
+
+def batches_of_equal_lengths(lengths, batch_size):
+    same = {length: [place for place in range(len(lengths)) if lengths[place] == length] for length in set(lengths)}
+    return [places[i : i + batch_size] for places in same.values() for i in range(0, len(places), batch_size)]
+
+
+def loaders_of(splits, tokenizer):
+    from helpers.batches import encode, make_loader
+
+    return {
+        name: make_loader(
+            encode(split["text"], tokenizer, max_tokens=128), split["label"], tokenizer, batch_size=4, shuffle=True
+        )
+        for name, split in splits.items()
+    }
+
+
+def tuned_with_train(model, splits, tokenizer):
+    from helpers.training import EarlyStopping, loss_and_accuracy, train
+
+    loaders = loaders_of(splits, tokenizer)
+    settings = {"epochs": 3, "learning_rate": 5e-5, "early_stopping": EarlyStopping(), "progress": False}
+    train(model, loaders["train"], loaders["validation"], **settings)
+    return loss_and_accuracy(model, loaders["test"])[1]
+
+
+def tuned_by_patching(model, splits, tokenizer):
+    """The tutorial's loop, each fault mended where it stands; the epoch is chosen by accuracy."""
+    pad = {"padding": True, "truncation": True, "max_length": 256, "return_tensors": "pt", "pad_to_multiple_of": 8}
+
+    def accuracy_on(split):
+        model.eval()
+        with torch.no_grad():
+            logits = model(**tokenizer(split["text"], **pad), labels=torch.tensor(split["label"])).logits
+        return (logits.argmax(dim=1) == torch.tensor(split["label"])).float().mean().item()
+
+    train, best = splits["train"], -1
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
+    for _ in range(2):
+        model.train()
+        for rows in torch.randperm(len(train["text"])).split(8):
+            inputs = tokenizer([train["text"][row] for row in rows], **pad)
+            model(**inputs, labels=torch.tensor([train["label"][row] for row in rows])).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        if (accuracy := accuracy_on(splits["validation"])) > best:
+            best, weights = accuracy, copy.deepcopy(model.state_dict())
+    model.load_state_dict(weights)
+    return accuracy_on(splits["test"])
+
+
+@pytest.mark.parametrize(
+    ("task", "answer"),
+    [
+        (nb02.make_batches, batches_of_equal_lengths),
+        (nb03.fine_tune, tuned_with_train),
+        (nb03.fine_tune, tuned_by_patching),
+        (nb05.best_threshold, threshold_of_section_7),
+        (nb05.best_threshold, threshold_of_a_loop),
+        (nb05.mislabelled, "4"),
+    ],
+)
+def test_a_right_answer_of_another_form_passes(task, answer):
+    result = task.check(answer)
+    assert result.state == "correct", result.message
+
+
+def test_without_copy_or_restoring_fine_tune_does_not_pass():
+    def restores_nothing(model, splits, tokenizer):
+        from helpers.training import loss_and_accuracy, train
+
+        loaders = loaders_of(splits, tokenizer)
+        train(model, loaders["train"], loaders["validation"], epochs=2, progress=False)
+        return loss_and_accuracy(model, loaders["test"])[1]
+
+    assert nb03.fine_tune.check(restores_nothing).message == told(nb03.keeps_the_last)
+
+
+def test_of_two_missing_lines_in_a_training_step_the_first_is_told():
+    def two_missing(model, batch, optimizer):
+        from helpers.training import loss_of
+
+        model.train()
+        loss = loss_of(model, batch)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    assert told(nb03.never_clips) in nb03.training_step.check(two_missing).message
+
+
+def test_the_score_that_divides_by_zero_is_the_one_that_is_named():
+    def unguarded_f1(tp, fp, fn, tn):
+        precision = tp / (tp + fp) if tp + fp else 0
+        recall = tp / (tp + fn) if tp + fn else 0
+        f1 = 2 * precision * recall / (precision + recall)
+        return [(tp + tn) / (tp + fp + fn + tn), precision, recall, f1]
+
+    message = nb05.four_scores.check(unguarded_f1).message
+    assert "`f1 = 2 * precision * recall / (precision + recall)`" in message and "precision would" not in message
+    message = nb05.four_scores.check(lambda tp, fp, fn, tn: [(tp + tn) / (tp + fp + fn + tn), 0, 0, 0]).message
+    assert "; precision\nExpected: `0.666667`" in message
+
+
+def texts_of(module):
+    """Everything that the tasks of a notebook say."""
+    for task in tasks_of(module).values():
+        if isinstance(task, Quiz):
+            yield from (task.question, *task.options.values(), *task.why.values())
+        else:
+            yield from (task.praise, *task.hints, *map(told, task.mistakes + task.variants))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_section_that_is_referred_to_exists(path):
+    def sections(path):
+        return set(re.findall(r"^## (\d+)\. ", "\n".join(cell.source for cell in nbformat.read(path, 4).cells), re.M))
+
+    module = importlib.import_module(f"helpers.exercises.nb{path.stem[:2]}")
+    texts = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    for text in (*texts, *texts_of(module)):
+        for other, number in re.findall(r"(?:(\d\d), )?[Ss]ections? (\d+)", text):
+            (there,) = [p for p in NOTEBOOKS if p.stem[:2] == (other or path.stem[:2])]
+            assert number in sections(there), f"there is no section {number} in {there.stem}, but: {text}"
+
+
 @pytest.mark.parametrize(("module", "name"), EXERCISES)
-def test_there_are_hints_in_steps(module, name):
+def test_hints_come_in_steps_and_do_not_repeat_what_is_printed(module, name):
     hints = getattr(module, name).hints
     assert len(hints) >= 2 and len(set(hints)) == len(hints)
+    (path,) = [path for path in NOTEBOOKS if path.stem[:2] == module.__name__[-2:]]
+    (cell,) = [c.source for c in nbformat.read(path, 4).cells if c.source.startswith(f"# exercise: {name}\n")]
+    for code in re.findall("`([^`]+)`", " ".join(hints)):
+        assert len(code) < 20 or code not in cell, f"`{code}` stands in the cell"
 
 
 @pytest.mark.parametrize(("module", "name"), EXERCISES)
