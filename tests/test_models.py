@@ -12,7 +12,7 @@ import pandas
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import AutoModel, BertConfig, BertForSequenceClassification
 
 from helpers.batches import encode, make_loader
 from helpers.careful import saved_models
@@ -562,3 +562,51 @@ def test_a_classifier_has_quick_dropout_everywhere_and_the_same_weights_names():
     assert all(type(m) is QuickDropout for m in model.modules() if isinstance(m, torch.nn.Dropout))
     assert rates.count(0.2) == 2 + 2 * len(model.bert.encoder.layer)  # embeddings, head, two in each layer
     assert not any("dropout" in name for name in model.state_dict())
+
+
+# The shortcut of the last layer
+
+
+@pytest.mark.parametrize("texts, tokens", [(1, 3), (5, 40)])
+def test_the_shortcut_gives_the_logits_and_gradients_of_the_whole_network(texts, tokens):
+    model = load_classifier(num_labels=3)
+    torch.manual_seed(0)
+    mask = torch.ones(texts, tokens, dtype=torch.long)
+    mask[-1, 2:] = 0
+    batch = {"input_ids": torch.randint(1000, 2000, (texts, tokens)), "attention_mask": mask}
+
+    def logits_and_gradients(forward):
+        model.zero_grad()
+        logits = forward(model, **batch).logits
+        logits.square().sum().backward()
+        return [logits, *(weight.grad.clone() for weight in model.parameters())]
+
+    short = logits_and_gradients(type(model).forward)
+    whole = logits_and_gradients(BertForSequenceClassification.forward)
+    for a, b in zip(short, whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_who_reads_all_tokens_gets_all_tokens():
+    """With the shortcut there, mean pooling over one token would be silently wrong."""
+    model = load_classifier()
+    batch = {"input_ids": torch.randint(1000, 2000, (2, 7)), "attention_mask": torch.ones(2, 7, dtype=torch.long)}
+    plain = AutoModel.from_pretrained(packaged_model())
+    with torch.no_grad():
+        all_tokens = model.bert(**batch).last_hidden_state
+        torch.testing.assert_close(all_tokens, plain(**batch).last_hidden_state)
+        assert model(**batch, output_hidden_states=True).hidden_states[-1].shape == (2, 7, 384)
+        assert model(**batch, labels=torch.tensor([0, 1])).loss > 0
+
+
+def test_dropout_also_works_in_the_shortcut():
+    model = load_classifier(dropout=0.5).train()
+    batch = {"input_ids": torch.randint(1000, 2000, (2, 7)), "attention_mask": torch.ones(2, 7, dtype=torch.long)}
+    assert not torch.equal(model(**batch).logits, model(**batch).logits)
+    assert torch.equal(model.eval()(**batch).logits, model(**batch).logits)
+
+
+def test_a_saved_model_names_the_librarys_class(tmp_path):
+    save_classifier(load_classifier(), load_tokenizer(), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["BertForSequenceClassification"]
