@@ -26,29 +26,16 @@ RANGES = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])
 LINES = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 PINNED = {r.name: r.specifier for r in map(Requirement, (line for line in LINES if line and not line.startswith("#")))}
 # What Colab had preinstalled in August 2026, as it published it.
-COLAB = {
-    "python": "3.13",
-    "torch": "2.11.0",
-    "transformers": "5.15.0",
-    "datasets": "4.0.0",
-    "numpy": "2.1.0",
-    "pandas": "2.2.2",
-    "scikit-learn": "1.6.1",
-    "matplotlib": "3.10.0",
-    "ipython": "7.34.0",
-    "ipykernel": "6.17.1",
-    "ipywidgets": "7.7.1",
-}
+COLAB = dict(
+    pair.split("==")
+    for pair in """python==3.13 torch==2.11.0 transformers==5.15.0 datasets==4.0.0 numpy==2.1.0 pandas==2.2.2
+    scikit-learn==1.6.1 matplotlib==3.10.0 ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1""".split()
+)
 # In pieces, so that this file does not hold what it looks for.
-REGISTRIES = [
-    "py" + "pi.org",
-    "py" + "pi.python.org",
-    "python" + "hosted.org",
-    "download.py" + "torch.org",
-    "ana" + "conda.org",
-    "npm" + "js.org",
-    "deb.deb" + "ian.org",
-]
+REGISTRIES = (
+    "py|pi.org py|pi.python.org python|hosted.org download.py|torch.org ana|conda.org npm|js.org deb.deb|ian.org"
+)
+REGISTRIES = REGISTRIES.replace("|", "").split()
 
 
 def tracked_files():
@@ -90,38 +77,19 @@ def test_the_tests_run_on_the_pinned_versions():
         assert installed.public in specifier, f"{name} {installed}: run `python3 start.py doctor`"
 
 
-def as_yaml(*place):
-    return yaml.safe_load((ROOT.joinpath(*place)).read_text(encoding="utf-8"))
-
-
-def test_the_workflow_runs_everything_on_three_systems_and_both_ends_of_the_range():
-    workflow = as_yaml(".github", "workflows", "course.yml")
+def test_workflow_and_dev_container_have_the_pythons_and_the_port_of_start_py():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "course.yml").read_text(encoding="utf-8"))
     (job,) = workflow["jobs"].values()
-    matrix, ends = job["strategy"]["matrix"], [f"{major}.{minor}" for major, minor in (start.OLDEST, start.NEWEST)]
-    assert matrix["python"] == ends
-    assert {system.split("-")[0] for system in matrix["system"]} == {"ubuntu", "macos", "windows"}
-    assert workflow["permissions"] == {"contents": "read"}
-    assert workflow[True].keys() == {"pull_request", "schedule", "workflow_dispatch"}  # YAML reads `on` as true
-    assert job["steps"][-1]["run"] == "python start.py test"
-    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in job["steps"] if "uses" in step)
-
-
-def test_the_dev_container_serves_jupyterlab_with_a_python_of_the_range():
+    assert job["strategy"]["matrix"]["python"] == [f"3.{start.OLDEST[1]}", f"3.{start.NEWEST[1]}"]
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
     assert container["image"].rpartition(":")[2] in SpecifierSet(PROJECT["requires-python"])
-    command = container["postAttachCommand"].split()
-    assert command[:2] == ["python3", "start.py"]
-    assert commands.read_arguments(command[2:])[0] == "lab"
-    assert container["forwardPorts"] == [doctor.FIRST_PORT] == [int(port) for port in container["portsAttributes"]]
+    assert commands.read_arguments(container["postAttachCommand"].split()[2:])[0] == "lab"
+    assert container["forwardPorts"] == [doctor.FIRST_PORT]
 
 
-def test_the_citation_names_the_course_and_its_version():
-    citation = as_yaml("CITATION.cff")
-    assert PROJECT["description"].startswith(citation["title"] + ":")
+def test_the_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == PROJECT["version"] == helpers.__version__
-    assert {"MIT", "CC-BY-4.0"} == set(PROJECT["license"].split(" AND "))
-    assert citation["license"] == "MIT" and "CC BY 4.0" in citation["abstract"]
-    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["authors"]
 
 
 def test_no_file_names_a_package_registry():
@@ -139,5 +107,7 @@ def test_what_is_generated_is_current():
 
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["lint", "format"])
 def test_ruff_has_nothing_to_say(arguments):
-    done = subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *arguments, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
