@@ -51,7 +51,7 @@ def pytest_configure(config):
     config.course_folder = tempfile.mkdtemp(prefix="course-tests-")
     startup = Path(config.course_folder) / "profile_default" / "startup"
     startup.mkdir(parents=True)
-    shutil.copy(NO_NETWORK, startup / "00-no-network.py")
+    shutil.copyfile(NO_NETWORK, startup / "00-no-network.py")
     os.environ["IPYTHONDIR"] = config.course_folder
     os.environ["COURSE_OUTPUT"] = str(Path(config.course_folder) / "outputs")  # a learner's own models stay as they are
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -8,7 +8,6 @@ import html
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from copies import copy
 
 from helpers.exercises import nb03
 from helpers.exercises.engine import told
@@ -65,10 +65,7 @@ def lab(browser, tmp_path_factory):
     """JupyterLab on a copy of the course."""
     folder, home = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("home")
     for name in COURSE:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        else:
-            shutil.copy(ROOT / name, folder / name)
+        copy(ROOT / name, folder / name)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -195,7 +192,7 @@ def opened(shared):
 
 def open_notebook(page, lab, name):
     """Open a notebook as it is in the repository, and wait until JupyterLab has drawn it and its kernel is ready."""
-    shutil.copy(ROOT / "notebooks" / name, lab.folder / "notebooks" / name)
+    copy(ROOT / "notebooks" / name, lab.folder / "notebooks" / name)
     page.goto(f"{lab.address}/lab/tree/notebooks/{name}?reset&token={lab.token}")
     wait_for_notebook(page, len(read(name)["cells"]))
 

@@ -10,13 +10,13 @@ package index. The pinned versions of all other runs are the newest end of the r
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from copies import copy
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from test_repository import COLAB, PINNED, PROJECT
@@ -39,13 +39,9 @@ class NotebookAccessError(Error): pass
 def get(name): raise SecretNotFoundError(name)
 """,
 }
+# The environment of these tests makes the course importable everywhere (course.pth); Colab's has not heard of it.
+ALONE = "import os, sys\nsys.path[:] = [place for place in sys.path if not os.path.exists(f'{place}/start.py')]\n"
 STARTUP = "import google.colab\nget_ipython().__class__ = google.colab._shell.Shell\n"
-
-
-def copy_course(folder):
-    names = (".git", ".venv*", ".*cache", ".hypothesis", ".ipynb_checkpoints", "__pycache__", "outputs", "runs")
-    ignored = shutil.ignore_patterns(*names, "solutions", "build", "dist", "*.egg-info")
-    return Path(shutil.copytree(ROOT, folder, ignore=ignored))
 
 
 def name_address(course, repository, branch="main"):
@@ -75,7 +71,7 @@ def in_course(course, *arguments):
 @pytest.fixture(scope="module")
 def homeless(tmp_path_factory):
     """The folder of a course without an address, whatever this one's is."""
-    course = copy_course(tmp_path_factory.mktemp("homeless") / "course")
+    course = copy(ROOT, tmp_path_factory.mktemp("homeless") / "course")
     name_address(course, "")
     assert refresh(course).returncode == 0
     return course
@@ -84,7 +80,7 @@ def homeless(tmp_path_factory):
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """The folder of a course whose address is a bare clone on this disk."""
-    course = copy_course(tmp_path_factory.mktemp("published") / "course")
+    course = copy(ROOT, tmp_path_factory.mktemp("published") / "course")
     bare = course.with_name("course.git")
     name_address(course, bare.as_uri(), "term-2")
     assert refresh(course).returncode == 0
@@ -110,8 +106,9 @@ class Colab:
             folder.mkdir(parents=True)
         for name, text in GOOGLE_COLAB.items():
             (place / "google" / "colab" / name).write_text(text)
-        shutil.copy(ROOT / "tests" / "no_network.py", startup / "00-no-network.py")
+        copy(ROOT / "tests" / "no_network.py", startup / "00-no-network.py")
         (startup / "01-colab.py").write_text(STARTUP)
+        (place / "sitecustomize.py").write_text(ALONE)
         self.place = place
         self.env = {
             "PYTHONPATH": str(place),
@@ -134,7 +131,7 @@ class Colab:
 
         A last cell is added that asks whether this is Colab, as libraries do.
         """
-        notebook = tools.read(shutil.copy(path, self.content))
+        notebook = tools.read(copy(path, self.content))
         if cells:
             del notebook.cells[notebook.cells.index(tools.code_cells(notebook)[cells - 1]) + 1 :]
         notebook.cells.append(
@@ -203,7 +200,7 @@ def test_the_second_notebook_finds_the_course_and_does_not_fetch_it_again(colab,
 def test_where_helpers_can_be_imported_the_setup_cell_fetches_nothing(colab, published, where):
     colab.without_pip()
     place = {".": colab.content, "..": colab.place, "sys.path": colab.place / "elsewhere"}[where]
-    shutil.copytree(ROOT / "helpers", place / "helpers")
+    copy(ROOT / "helpers", place / "helpers")
     shown = setup_of(published) + "\nimport helpers\nprint(helpers.__file__)"
     path = os.pathsep.join([str(colab.place), str(place)]) if where == "sys.path" else str(colab.place / "none")
     done = colab.run_setup(shown, PYTHONPATH=path, PATH="/nowhere", PYTHONSAFEPATH="1")
@@ -282,7 +279,7 @@ def runtime(tmp_path_factory):
         """Run tools/colab.py for a course with these dependencies; return what it said and what is installed."""
         course = place / "course"
         (course / "tools").mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "tools" / "colab.py", course / "tools")
+        copy(ROOT / "tools" / "colab.py", course / "tools")
         (course / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(dependencies)}\n")
         command = [str(python), str(course / "tools" / "colab.py")]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -323,7 +320,7 @@ def committed(course):
 
 
 def test_a_fork_changes_its_address_and_runs_one_command(homeless, tmp_path):
-    course = Path(shutil.copytree(homeless, tmp_path / "course"))
+    course = copy(homeless, tmp_path / "course")
     assert b"colab.research.google.com" not in b"".join(committed(homeless).values())
 
     name_address(course, "https://github.com/ada/bert.course.git", "term-2")
@@ -374,7 +371,7 @@ def test_badges_are_for_github_alone(repository, name, monkeypatch):
     ],
 )
 def test_an_address_that_nobody_could_fetch_from_is_refused(repository, branch, tmp_path, monkeypatch):
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    copy(ROOT / "pyproject.toml", tmp_path)
     name_address(tmp_path, repository, branch)
     monkeypatch.setattr(address, "ROOT", tmp_path)
     with pytest.raises(ValueError, match=r"The (repository|branch) in pyproject.toml is .*: give "):

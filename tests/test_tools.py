@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from copies import copy
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import notebooks as tools
@@ -33,8 +33,8 @@ def course(tmp_path):
     """A copy of the course with tiny notebooks: 01 runs to its end, 02 fails in its second cell."""
     folder = tmp_path / "course"
     for name in ("tools", "helpers"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+        copy(ROOT / name, folder / name, "results")
+    copy(ROOT / "pyproject.toml", folder)
     (folder / "notebooks").mkdir()
     for name, cells in (("01_good", GOOD), ("02_bad", BAD)):
         title = new_markdown_cell(f"# {name}\n\n**The question:** is it\n{name}?\n\nMore? Later.")
