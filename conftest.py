@@ -17,7 +17,7 @@ NO_NETWORK = ROOT / "tests" / "no_network.py"
 sys.path.insert(0, str(NO_NETWORK.parent))
 import no_network  # noqa: E402, F401  (blocks the network in this process)
 
-TRACK = os.environ.get("COURSE_TRACK", "laptop")  # for notebooks; unit tests run on the quick track
+TRACK = os.environ.get("COURSE_TRACK", "quick")  # for notebooks; unit tests run on the quick track
 CELL_SECONDS = 1800  # the longest training, on a slow computer
 
 

