@@ -12,8 +12,8 @@ Each module is built by hand in a notebook first and imported afterwards:
     plots      pictures with alt text, and the closing table
     exercises  answers that are checked at once
 
-Four more keep the careful parts out of a beginner's way: own_data reads people's own files, hub fetches files for the
-gpu track, and resuming lets a stopped training go on.
+The careful parts are out of a beginner's way in `careful`: own_data reads people's own files, hub checks files and
+fetches those of the gpu track, saved_models replaces no other files, and resuming lets a stopped training go on.
 """
 
 import warnings
