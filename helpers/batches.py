@@ -3,24 +3,31 @@
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from helpers.careful.checks import class_numbers, whole_numbers
+
 KEEP = ("head", "tail", "head+tail")
 
 
 def encode(texts, tokenizer, *, max_tokens, keep="head+tail"):
     """Return one list of token ids per text, [CLS] first and [SEP] last, none longer than `max_tokens`.
 
-    keep decides which tokens of a longer text stay: its "head", its "tail", or "head+tail", a quarter of the room for
-    the head and the rest for the tail (Sun et al. 2019, https://arxiv.org/abs/1905.05583, found this best on IMDb).
+    keep decides which tokens of a longer text stay: its "head", its "tail", or "head+tail", a quarter of them from the
+    head and the rest from the tail (Sun et al. 2019, https://arxiv.org/abs/1905.05583, found this best on IMDb).
+    max_tokens is from 3 to what the tokenizer's model can hold (512).
     """
     if isinstance(texts, str):
         raise ValueError("encode got one text, but it wants a list of texts: write [text] instead of text.")
     if keep not in KEEP:
         raise ValueError(f"keep is {keep!r}, but it must be one of {', '.join(KEEP)}.")
-    room = max_tokens - 2  # for [CLS] and [SEP]
-    if room < 1:
-        raise ValueError(f"max_tokens is {max_tokens}, but [CLS] and [SEP] take 2 of them: use 3 or more.")
-    head = {"head": room, "tail": 0, "head+tail": room // 4}[keep]
-    tail = room - head
+    whole_numbers(max_tokens=max_tokens, least=3)
+    if max_tokens > tokenizer.model_max_length:
+        most = tokenizer.model_max_length
+        raise ValueError(
+            f"max_tokens is {max_tokens}, but the tokenizer's model has places for {most}: use {most} or fewer."
+        )
+    budget = max_tokens - 2  # without [CLS] and [SEP]
+    head = {"head": budget, "tail": 0, "head+tail": budget // 4}[keep]
+    tail = budget - head
 
     texts = list(texts)
     if not texts:
@@ -28,7 +35,7 @@ def encode(texts, tokenizer, *, max_tokens, keep="head+tail"):
     encoded = []
     # Split special tokens: a review that holds the text "[SEP]" must not end there.
     for ids in tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]:
-        if len(ids) > room:
+        if len(ids) > budget:
             ids = ids[:head] + ids[len(ids) - tail :]
         encoded.append([tokenizer.cls_token_id, *ids, tokenizer.sep_token_id])
     return encoded
@@ -37,7 +44,7 @@ def encode(texts, tokenizer, *, max_tokens, keep="head+tail"):
 def make_loader(input_ids, labels, tokenizer, *, batch_size, shuffle, seed=0):
     """Return a DataLoader whose batches hold reviews of similar length, padded to the longest of the batch.
 
-    input_ids  from `encode`;  labels  one whole number per review
+    input_ids  from `encode`;  labels  one class per review, a whole number from 0
     shuffle    True for training: another order every epoch, decided by `seed` and the number of the epoch
 
     A batch is a dict of tensors: input_ids and attention_mask [reviews, tokens], labels [reviews], and index
@@ -47,11 +54,13 @@ def make_loader(input_ids, labels, tokenizer, *, batch_size, shuffle, seed=0):
         raise ValueError(f"There are {len(input_ids)} reviews but {len(labels)} labels: they must be equally many.")
     if len(input_ids) == 0:
         raise ValueError("There are no reviews to make batches of: give make_loader at least one.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, but a batch holds at least 1 review.")
+    if not all(isinstance(ids, list) and ids for ids in input_ids):
+        raise ValueError("make_loader wants a list of token ids for each review: get them from encode.")
+    whole_numbers(batch_size=batch_size, least=1)
+    whole_numbers(seed=seed)
     reviews = [
-        {"input_ids": ids, "label": int(label), "index": index}
-        for index, (ids, label) in enumerate(zip(input_ids, labels, strict=True))
+        {"input_ids": ids, "label": label, "index": index}
+        for index, (ids, label) in enumerate(zip(input_ids, class_numbers(labels), strict=True))
     ]
     return DataLoader(
         reviews,

@@ -4,6 +4,7 @@ import functools
 import re
 
 from helpers.careful import hub
+from helpers.careful.checks import whole_numbers
 from helpers.track import current_track
 
 CLASS_NAMES = ["negative", "positive"]
@@ -32,33 +33,31 @@ def load_reviews(
     track                      the Track that says whether IMDb comes from the Hub. None: this computer's.
 
     Labels are whole numbers from 0; for the packaged reviews 0 is negative and 1 is positive. Every split holds the
-    classes in the proportions of the whole (half and half for the packaged reviews). Exact duplicates are removed
-    before splitting. Raises ValueError when more reviews are asked for than there are.
+    classes in the proportions of the whole (half and half for the packaged reviews), and at least one review of each.
+    Exact duplicates are removed before splitting. Raises ValueError when more reviews are asked for than there are.
     """
     track = track or current_track()
-    official_test = None
-    if source == "imdb" and track.use_hub:
-        reviews, official_test = imdb_from_the_hub() or (None, None)
-    if source in ("imdb", "rotten_tomatoes"):
-        if official_test is None:
-            reviews = _packaged_reviews(source)
-        class_names = CLASS_NAMES
-    else:
-        from helpers.careful.own_data import read_reviews
+    packaged = isinstance(source, str) and source in ("imdb", "rotten_tomatoes")
+    official_test, class_names = None, CLASS_NAMES
+    if not packaged:
+        from helpers.careful import own_data
 
-        reviews, class_names = read_reviews(source, text_column=text, label_column=label)
+        reviews, class_names = own_data.read_reviews(source, text_column=text, label_column=label)
+    elif source == "imdb" and track.use_hub and (from_the_hub := imdb_from_the_hub()):
+        reviews, official_test = from_the_hub
+    else:
+        reviews = _packaged_reviews(source)
 
     reviews = remove_duplicates(reviews)
-    if official_test is not None:
-        seen = set(reviews["text"])
-        official_test = official_test[~official_test["text"].isin(seen)]
-        splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=0, seed=seed)
-        holdout = remove_duplicates(official_test)
-        splits["test"] = split_reviews(holdout, n_train=0, n_validation=0, n_test=n_test or len(holdout), seed=seed)[
-            "test"
-        ]
-    else:
+    if official_test is None:
         splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=n_test, seed=seed)
+    else:
+        splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=0, seed=seed)
+        holdout = remove_duplicates(official_test[~official_test["text"].isin(set(reviews["text"]))])
+        n_test = len(holdout) if n_test is None else n_test
+        splits["test"] = split_reviews(holdout, n_train=0, n_validation=0, n_test=n_test, seed=seed)["test"]
+    if not packaged:
+        own_data.warn_of_wide_intervals({name: len(splits[name]) for name in ("validation", "test")})
     return _as_dataset_dict(splits, class_names)
 
 
@@ -76,31 +75,61 @@ def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed
     """Return {"train": …, "validation": …, "test": …}: DataFrames with no row in common.
 
     Each class is shuffled by the seed; the test rows are taken from its front, the validation rows after them, and the
-    training rows from its back. Then each split is shuffled, since packaged reviews are sorted by label.
+    training rows from its back, at least one of each class. Then each split is shuffled, since packaged reviews are
+    sorted by label. Raises ValueError where a split, or a class, is too small for that.
     """
-    total = len(reviews)
-    n_validation = max(1, total // 10) if n_validation is None else n_validation
-    n_test = max(1, total // 10) if n_test is None else n_test
-    n_train = total - n_validation - n_test if n_train is None else n_train
+    total, size_of_class = len(reviews), reviews["label"].value_counts()
+    if 0 < total and size_of_class.min() < 3:
+        rare = f"The class {size_of_class.idxmin()} has only {size_of_class.min()} different reviews"
+        raise ValueError(f"{rare}, but train, validation and test need one each: add some, or leave the class out.")
+    tenth = max(len(size_of_class), total // 10)
+    n_validation = tenth if n_validation is None else n_validation
+    n_test = tenth if n_test is None else n_test
+    whole_numbers(n_validation=n_validation, n_test=n_test, seed=seed)
+    n_train = max(0, total - n_validation - n_test) if n_train is None else n_train
+    whole_numbers(n_train=n_train)
     sizes = {"test": n_test, "validation": n_validation, "train": n_train}
-    for name, size in sizes.items():
-        if size < 0:
-            raise ValueError(f"n_{name} is {size}, but a split can't hold fewer than 0 reviews.")
     if sum(sizes.values()) > total:
         asked = ", ".join(f"{size:,} for {name}" for name, size in sizes.items())
         raise ValueError(f"You asked for {asked}, but there are only {total:,} different reviews: ask for fewer.")
+    for name, size in sizes.items():
+        if 0 < size < len(size_of_class):
+            cure = f"ask for {len(size_of_class)} or more, or for 0"
+            raise ValueError(
+                f"n_{name} is {size}, too few for one review of each of {len(size_of_class)} classes: {cure}."
+            )
 
     shuffled = reviews.sample(frac=1, random_state=seed)
-    # Interleave the classes in proportion: the place of a row is its rank within its class, as a fraction.
+    # Interleave the classes in proportion: the place of a row is its rank within its class, as a fraction. The first of
+    # each class comes before all others (for test), the last after them (for train).
     rank = shuffled.groupby("label").cumcount()
-    size_of_class = shuffled.groupby("label")["label"].transform("size")
-    ordered = shuffled.iloc[((rank + 0.5) / size_of_class).argsort(kind="stable")]
+    size = shuffled.groupby("label")["label"].transform("size")
+    place = (rank + 0.5) / size - (rank == 0) + (rank == size - 1)
+    ordered = shuffled.iloc[place.argsort(kind="stable")]
+    if n_validation:
+        ordered = ordered.iloc[_all_classes_between(ordered["label"].to_numpy(), n_test, n_test + n_validation)]
     parts = {
         "test": ordered.iloc[:n_test],
         "validation": ordered.iloc[n_test : n_test + n_validation],
         "train": ordered.iloc[total - n_train :],
     }
     return {name: parts[name].sample(frac=1, random_state=seed) for name in ("train", "validation", "test")}
+
+
+def _all_classes_between(labels, start, stop):
+    """Return the places of `labels` in an order that has every class between start and stop, after few swaps."""
+    import numpy
+
+    places = numpy.arange(len(labels))
+    for label in numpy.unique(labels):
+        part = labels[places[start:stop]]
+        if label not in part:
+            names, counts = numpy.unique(part, return_counts=True)
+            spare = start + numpy.flatnonzero(part == names[counts.argmax()])[-1]  # of the class that has most there
+            of_class = numpy.flatnonzero(labels[places] == label)
+            middle = of_class[len(of_class) // 2]  # neither the first, which is for test, nor the last, for train
+            places[[spare, middle]] = places[[middle, spare]]
+    return places
 
 
 def packaged_file():

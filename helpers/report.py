@@ -32,7 +32,8 @@ def report(model, tokenizer, reviews, *, max_tokens, batch_size=16, costs=None):
         ids = encode(reviews[name]["text"], tokenizer, max_tokens=max_tokens)
         loader = make_loader(ids, reviews[name]["label"], tokenizer, batch_size=batch_size, shuffle=False)
         logits[name] = predict_logits(model, loader)
-    lengths = [len(ids) for ids in encode(reviews["test"]["text"], tokenizer, max_tokens=10**9)]
+    uncut = tokenizer(list(reviews["test"]["text"]), split_special_tokens=True)["input_ids"]
+    lengths = [len(ids) for ids in uncut]
     figures = measure(reviews, logits["validation"], logits["test"], lengths, max_tokens=max_tokens, costs=costs)
     show_report(figures)
     return figures

@@ -115,43 +115,25 @@ class Track:
     epochs: int = 3
     learning_rate: float = 1e-4
 
+    gpu = {"name": "gpu", "use_hub": True, "imdb_train": None, "imdb_validation": 2500, "imdb_test": None}
+    gpu |= {"max_tokens": 256, "batch_size": 32, "learning_rate": 2e-5}
+    # A few dozen reviews: proves that every cell runs, and claims nothing about learning.
+    quick = {"name": "quick", "claims": False, "imdb_train": 32, "imdb_validation": 24, "imdb_test": 40}
+    quick |= {"max_tokens": 32, "batch_size": 8, "epochs": 2}
+
     def __str__(self):
         places = {"cpu": "the processor (no GPU)", "cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}
         return f"Track: {self.name}. Computing on {places[self.device]}."
 
 
-def _notebooks(track):
-    """Return the sizes of all notebooks on the track "gpu" or "quick", by their names in Track."""
-    laptop = {field.name: field.default for field in fields(Track) if is_dataclass(field.default)}
-    return {name: replace(sizes, **getattr(sizes, track)) for name, sizes in laptop.items()}
+def _other(name):
+    """Return the track "gpu" or "quick": the laptop track with what differs there, in each notebook too."""
+    notebooks = {field.name: field.default for field in fields(Track) if is_dataclass(field.default)}
+    notebooks = {notebook: replace(sizes, **getattr(sizes, name)) for notebook, sizes in notebooks.items()}
+    return Track(**notebooks, **getattr(Track, name))
 
 
-LAPTOP = Track()
-
-GPU = Track(
-    **_notebooks("gpu"),
-    name="gpu",
-    use_hub=True,
-    imdb_train=None,
-    imdb_validation=2_500,
-    imdb_test=None,
-    max_tokens=256,
-    batch_size=32,
-    learning_rate=2e-5,
-)
-
-# A few dozen reviews: proves that every cell runs, and claims nothing about learning.
-QUICK = Track(
-    **_notebooks("quick"),
-    name="quick",
-    claims=False,
-    imdb_train=32,
-    imdb_validation=24,
-    imdb_test=40,
-    max_tokens=32,
-    batch_size=8,
-    epochs=2,
-)
+LAPTOP, GPU, QUICK = Track(), _other("gpu"), _other("quick")
 
 
 def current_track():

@@ -2,11 +2,14 @@
 
 import ast
 import json
+import math
 import string
 import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy
+import pandas
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -117,7 +120,11 @@ def test_no_texts_give_no_lists(tokenizer):
     ("settings", "words"),
     [
         ({"texts": SENTENCE, "max_tokens": 8}, r"write \[text\]"),
-        ({"texts": [SENTENCE], "max_tokens": 2}, "use 3 or more"),
+        *(
+            ({"texts": [SENTENCE], "max_tokens": tokens}, "whole number, 3 or more")
+            for tokens in (2, -5, 8.0, "8", True)
+        ),
+        ({"texts": [SENTENCE], "max_tokens": 513}, "max_tokens is 513.*places for 512: use 512 or fewer"),
         ({"texts": [SENTENCE], "max_tokens": 8, "keep": "middle"}, r"'middle'.*head, tail, head\+tail"),
     ],
 )
@@ -250,18 +257,29 @@ def test_in_a_long_list_lengths_are_sorted_within_groups_alone():
 
 # make_loader: errors
 
+NO_CLASSES = [-100, -1, 0.9, math.nan, math.inf, "good", "1", None, True, numpy.True_, torch.tensor(False), [0], [0, 1]]
+
 
 @pytest.mark.parametrize(
     ("ids", "labels", "batch_size", "words"),
     [
         ([[1], [2]], [0], 8, "2 reviews but 1 labels"),
         ([], [], 8, "no reviews"),
-        ([[1]], [0], 0, "batch_size is 0"),
+        *(([[1]], [0], size, "batch_size is .* whole number, 1 or more") for size in (0, -1, 8.0, "8", True)),
+        *(([[1], [2]], [0, label], 8, "Label 1 is .* number the classes from 0") for label in NO_CLASSES),
+        (["a text", "another"], [0, 1], 8, "get them from encode"),
+        ([[1], []], [0, 1], 8, "get them from encode"),
     ],
 )
 def test_make_loader_says_what_to_mend(ids, labels, batch_size, words):
     with pytest.raises(ValueError, match=words):
         make_loader(ids, labels, PAD, batch_size=batch_size, shuffle=True)
+
+
+def test_classes_may_come_from_any_library():
+    for labels in (numpy.array([0, 2]), numpy.array([0.0, 2.0]), torch.tensor([0, 2]), pandas.Series([0, 2], [7, 9])):
+        (batch,) = make_loader([[1], [2]], labels, PAD, batch_size=2, shuffle=False)
+        assert batch["labels"].tolist() == [0, 2] and batch["labels"].dtype == torch.int64
 
 
 # The same by hand: the functions of notebook 02

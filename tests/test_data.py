@@ -2,9 +2,12 @@
 
 import pandas
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from helpers import data
 from helpers.data import clean, load_reviews, remove_duplicates, split_reviews
+from helpers.track import GPU, LAPTOP, QUICK
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +61,64 @@ def test_a_smaller_training_set_is_part_of_a_larger_one_and_the_test_set_stays(s
     assert sentences["validation"]["text"] == larger["validation"]["text"]
 
 
-def test_without_sizes_a_tenth_each_goes_to_validation_and_test():
-    splits = split_reviews(made_up())
-    assert {name: len(split) for name, split in splits.items()} == {"train": 80, "validation": 10, "test": 10}
+def plainly(reviews, n_train, n_validation, n_test, seed):
+    """The cut alone, without care for rare classes: what the committed numbers of the notebooks stand on."""
+    mixed = reviews.sample(frac=1, random_state=seed)
+    of_class = mixed.groupby("label")["label"]
+    ordered = mixed.iloc[((of_class.cumcount() + 0.5) / of_class.transform("size")).argsort(kind="stable")]
+    test, validation = ordered[:n_test], ordered[n_test : n_test + n_validation]
+    parts = {"train": ordered[len(ordered) - n_train :], "validation": validation, "test": test}
+    return {name: part.sample(frac=1, random_state=seed) for name, part in parts.items()}
+
+
+@pytest.mark.parametrize("source", ["imdb", "rotten_tomatoes"])
+def test_the_care_for_rare_classes_changes_no_split_of_the_packaged_reviews(source):
+    reviews = remove_duplicates(data._packaged_reviews(source))
+    for track in (LAPTOP, GPU, QUICK):
+        sizes = [(track.transfer.more_labels, track.transfer.validation, 0), (100, 2000, 100), (2, 2, 2)]
+        sizes += [(track.evaluation.leak_train, track.evaluation.leak_pool, track.evaluation.other_domain)]
+        if source == "imdb":
+            n_test = track.imdb_test or 2490
+            sizes = [
+                (n, track.imdb_validation, n_test) for n in (track.imdb_train or 19_000, track.transfer.imdb_labels)
+            ]
+        for n_train, n_validation, n_test in sizes:
+            for seed in (0, 1):
+                new = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=n_test, seed=seed)
+                old = plainly(reviews, n_train, n_validation, n_test, seed)
+                assert all(new[name].equals(old[name]) for name in old)
+
+
+@given(
+    per_class=st.lists(st.integers(3, 40), min_size=2, max_size=5),
+    sizes=st.tuples(*[st.floats(0, 1)] * 3),
+    seed=st.integers(0, 3),
+)
+@example([3, 1000], (0.9, 0.1, 0.1), 0)  # none of the three was in test
+@example([6, 101], (0.8, 0.1, 0.1), 0)  # and here none of the six in validation
+@example([8, 99], (0.1, 0.8, 0.1), 1)
+@settings(deadline=None, max_examples=60)
+def test_every_split_holds_every_class_and_keeps_its_promises(per_class, sizes, seed):
+    reviews, classes = made_up(per_class), len(per_class)
+    free = len(reviews) - 3 * classes
+    n_train, n_validation, n_test = (classes + int(free * size / max(1, sum(sizes))) for size in sizes)
+    splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=n_test, seed=seed)
+    assert [len(splits[name]) for name in ("train", "validation", "test")] == [n_train, n_validation, n_test]
+    assert all(set(split["label"]) == set(range(classes)) for split in splits.values())
+    assert len(pandas.concat(splits.values()).drop_duplicates("text")) == n_train + n_validation + n_test
+    for fewer in {0, classes, n_train // 2}:
+        if fewer in (0, classes) or fewer > classes:
+            smaller = split_reviews(reviews, n_train=fewer, n_validation=n_validation, n_test=n_test, seed=seed)
+            assert set(smaller["train"]["text"]) <= set(splits["train"]["text"])
+            assert all(smaller[name].equals(splits[name]) for name in ("validation", "test"))
+
+
+@pytest.mark.parametrize("per_class", [(3, 1000), (7, 100), (50, 50), (3, 3, 3)])
+def test_without_sizes_a_tenth_each_goes_to_validation_and_test(per_class):
+    splits, total = split_reviews(made_up(per_class)), sum(per_class)
+    tenth = max(len(per_class), total // 10)
+    assert [len(splits[name]) for name in ("validation", "test", "train")] == [tenth, tenth, total - 2 * tenth]
+    assert all(split["label"].nunique() == len(per_class) for split in splits.values())
 
 
 def test_unequal_classes_keep_their_proportions():
@@ -68,15 +126,28 @@ def test_unequal_classes_keep_their_proportions():
     assert [split["label"].mean() for split in splits.values()] == [0.25, 0.25, 0.25]
 
 
-@pytest.mark.parametrize("sizes", [{"n_train": 101, "n_validation": 0, "n_test": 0}, {"n_train": 90, "n_test": 11}])
-def test_more_reviews_than_there_are_is_refused_with_the_number(sizes):
-    with pytest.raises(ValueError, match="only 100 different reviews"):
+@pytest.mark.parametrize(
+    "sizes, words",
+    [
+        ({"n_train": 101, "n_validation": 0, "n_test": 0}, "only 100 different reviews: ask for fewer"),
+        ({"n_train": 90, "n_test": 11}, "only 100 different reviews"),
+        ({"n_test": 200}, "You asked for 200 for test, 10 for validation, 0 for train, but there are only 100"),
+        ({"n_test": 1}, "n_test is 1, too few for one review of each of 2 classes: ask for 2 or more, or for 0"),
+        ({"n_train": 1}, "n_train is 1, too few"),
+        *(({"n_validation": size}, "must be a whole number, 0 or more") for size in (-1, 0.1, 10.0, "10", True, [10])),
+        ({"n_train": 0.8}, "n_train is 0.8, but it must be a whole number"),
+        ({"n_test": float("nan")}, "n_test is nan, but"),
+        ({"seed": "0"}, "seed is '0', but"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(sizes, words):
+    with pytest.raises(ValueError, match=words):
         split_reviews(made_up(), **sizes)
 
 
-def test_a_negative_size_is_refused():
-    with pytest.raises(ValueError, match="n_test is -1"):
-        split_reviews(made_up(), n_train=1, n_validation=1, n_test=-1)
+def test_a_class_that_can_not_be_in_every_split_is_refused():
+    with pytest.raises(ValueError, match="The class 1 has only 2 different reviews.*add some, or leave"):
+        split_reviews(made_up((98, 2)))
 
 
 def test_clean_turns_runs_of_html_breaks_into_one_line_break():

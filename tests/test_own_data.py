@@ -1,21 +1,27 @@
 """People's own files: what was written comes back, and what can't be read ends in one sentence."""
 
+import bz2
 import csv
+import gzip
+import io
 import json
+import lzma
 import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pandas
 import pyarrow
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from scipy.stats import binomtest
 
-from helpers.careful.own_data import read_reviews
+from helpers.careful.own_data import FOREIGN, read_reviews
 from helpers.data import load_reviews
 
 SUFFIXES = [".csv", ".jsonl", ".parquet"]
@@ -133,42 +139,279 @@ def end_in_a_result_or_a_sentence(suffix, content):
             assert (table["label"].value_counts() >= 3).all()
 
 
+# Files of every kind, and what must come of each: the number of its reviews, or words of the sentence that refuses it
+
+ROWS = "".join(f"film {n},{n % 2}\n" for n in range(6))
+PLAIN = "text,label\n" + ROWS
+SIX = [(f"film {n}", n % 2) for n in range(6)]
+LINES = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in SIX)
+
+
+def table(**columns):
+    """A Parquet file as bytes; columns that aren't named are those of SIX."""
+    texts, labels = zip(*SIX, strict=True)
+    with io.BytesIO() as file:
+        parquet.write_table(pyarrow.table({"text": pyarrow.array(texts), "label": labels, **columns}), file)
+        return file.getvalue()
+
+
+def zipped():
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("my.csv", PLAIN)
+        return file.getvalue()
+
+
+CSV = {
+    "plain": (PLAIN, 6),
+    "Windows' line ends": (PLAIN.replace("\n", "\r\n"), 6),
+    "an old Mac's line ends": (PLAIN.replace("\n", "\r"), 6),
+    "mixed line ends": (PLAIN.replace("\n", "\r\n", 3), 6),
+    "no last line end": (PLAIN.strip(), 6),
+    "a mark": ("\ufeff" + PLAIN, 6),
+    "two marks": ("\ufeff\ufeff" + PLAIN, 6),
+    "UTF-16": (PLAIN.encode("utf-16"), 6),
+    "UTF-16 from the other end": (b"\xfe\xff" + PLAIN.encode("utf-16-be"), 6),
+    "UTF-16 without mark": (PLAIN.encode("utf-16-le"), "row 1: no columns are named 'text'.*UTF-8"),
+    "UTF-32": (PLAIN.encode("utf-32"), "not made of letters"),
+    "Windows-1252": (PLAIN.replace("film", "très").encode("cp1252"), 6),
+    "Windows-1252 in UTF-8": (PLAIN.encode() + "é,1\n".encode() + b"\xe9t\xe9,1\n", "row 9 .*a byte is not UTF-8"),
+    "no letter of Windows-1252": (PLAIN.encode() + b"\xe9t\xe9,1\n\x81,0\n", "row 1 or later.*UTF-8"),
+    "semicolons": (PLAIN.replace(",", ";"), 6),
+    "tabs": (PLAIN.replace(",", "\t"), 6),
+    "bars": (PLAIN.replace(",", "|"), "no columns are named 'text', among .*text.label"),
+    "Excel's hint": ("sep=;\n" + PLAIN.replace(",", ";"), "no columns are named 'text'"),
+    "blank lines": (PLAIN.replace("\n", "\n\n"), 6),
+    "empty rows at the end": (PLAIN + ",\n,\n" * 3, 6),
+    "commas at line ends": (PLAIN.replace("\n", ",\n"), 6),
+    "spaces in the header": (" text ,\tlabel\n" + ROWS, 6),
+    "spaces behind labels": (PLAIN.replace("\n", "  \n").replace("label  ", "label"), 6),
+    "an index without a name": (",text,label\n" + "".join(f"{n},film {n},{n % 2}\n" for n in range(6)), 6),
+    "label first": ("label,text\n" + "".join(f"{n % 2},film {n}\n" for n in range(6)), 6),
+    "other columns twice": ("x,x,text,label\n" + "".join(f"1,2,film {n},{n % 2}\n" for n in range(6)), 6),
+    "a zero byte in a text": (PLAIN + "a\0b,1\n", 7),
+    "a very long text": (PLAIN + "long " * 400_000 + ",1\n", 7),
+    "quotes in a text": (PLAIN + '"He said ""no"", twice",1\na 5" disc,0\n', 8),
+    "line breaks in texts": (PLAIN + '"One, two,\n\nand 1,\r\nsee 2,0\n1\n0,5 of 5.",1\n', 7),
+    "line breaks in texts after labels": (
+        "label,text\n" + '1,"One,\n1,000 people\n1.\n"\n' + "0,a\n0,b\n0,c\n1,d\n1,e\n",
+        6,
+    ),
+    "a text again": (PLAIN + "film 0,0\n", 6),
+    "a text again with another label": (PLAIN + "film 0,1\n", 6),
+    "labels 1.0": (PLAIN.replace("1\n", "1.0\n"), 6),
+    "labels as words": (PLAIN.replace("1\n", "sehr gut\n").replace("0\n", "schlecht\n"), 6),
+    "labels in other letters": (PLAIN.replace("1\n", "👍\n").replace("0\n", "سيئ\n"), 6),
+    "long numbers": (PLAIN.replace("1\n", "9007199254740993\n").replace("0\n", "9007199254740992\n"), 6),
+    "empty": ("", "can't be read .*it holds 0 bytes"),
+    "blank": (" \n \n", "no columns are named 'text'"),
+    "a header alone": ("text,label\n", "row 1 to the last: no row has both"),
+    "no header": (ROWS, "row 1: no columns are named 'text', among"),
+    "other names": ("review,label\n" + ROWS, r"'text', among .*'review', 'label'"),
+    "text twice": ("text,text,label\na,b,1\n", "2 columns are named 'text'"),
+    "label twice": ("text,label,label\na,1,1\n", "2 columns are named 'label'"),
+    "text without quotes": (PLAIN + "good, really good,1\n", "row 8: 3 cells, not 2; put the text into double quotes"),
+    "a quote never closed": (PLAIN + '"never closed,1\nb,0\n', "row 8 or later.*double quote"),
+    "quotes within quotes": (PLAIN + '"a "quoted" word",1\n', "row 8 or later.*double quote"),
+    "a quote that swallows a row": (PLAIN + '"one,1\ntwo",0\nthree,1\n', "row 8: a double quote swallows"),
+    "a quote in another column": (
+        "title,text,label\n" + "".join(f"t,film {n},{n % 2}\n" for n in range(6)) + '"t,a,1\nu",b,0\n',
+        "row 8: a double quote swallows",
+    ),
+    "a quote before a label": ("label,text\n0,a\n0,b\n0,c\n1,d\n1,e\n1,f\n" + '0,"g\n1,h"\n', "row 8: a double quote"),
+    "a quote in a label": (PLAIN + 'a,"1\nb,0"\n', "row 8: the class '1.*b,0' has fewer than 3"),
+    "one class": ("text,label\na,1\nb,1\nc,1\n", "row 1 to the last: all labels are '1'"),
+    "a class of two": (PLAIN + "a,2\nb,2\n", "row 8: the class '2' has fewer than 3 different texts"),
+    "a class of one text": (PLAIN + "a,2\na,2\na,2\n", "row 8: the class '2' has fewer than 3 different texts"),
+    "a label of half stars": (PLAIN + "a,0.5\nb,0.5\nc,0.5\n", 9),
+}
+ALMOST = "1:+1|1:01|1:1e0|1:１|1:١|1:1,0|1:true|0:-0|0:false|0:0,00|good:Good|good:\u200bgood|good:goo\u00add|"
+ALMOST += "good:good\ufeff|ﬁne:fine|very\xa0good:very\u2009good|Straße:STRASSE|❤:❤\ufe0f"
+for one, other in (pair.split(":") for pair in ALMOST.split("|")):
+    more = "".join(f'"{label} {n}","{label}"\n' for label in (one, other) for n in range(3))
+    CSV[f"{one!a} and {other!a}"] = PLAIN + more, r"row \d+: the label .* is almost .*\(row \d+\); write both the same"
+for word in "None null NaN nan n/a N/A NA #N/A <NA> inf -inf Infinity ∞ - -- – ? . … \u200b".split():
+    CSV[f"label {word!a}"] = (
+        PLAIN + f"a,{word}\nb,{word}\nc,{word}\n",
+        "row 8: the label .* may stand for a missing one",
+    )
+JSONL = {
+    "plain": (LINES, 6),
+    "Windows' line ends": (LINES.replace("\n", "\r\n"), 6),
+    "an old Mac's line ends": (LINES.replace("\n", "\r"), 6),
+    "a mark": ("\ufeff" + LINES, 6),
+    "UTF-16": (LINES.encode("utf-16"), 6),
+    "blank lines": ("\n" + LINES.replace("\n", "\n\n"), 6),
+    "other columns": (LINES.replace("{", '{"id": [1, {"a": null}], '), 6),
+    "true and false": (LINES.replace(": 1", ": true").replace(": 0", ": false"), 6),
+    "rows without label": (LINES + '{"text": "a", "label": null}\n{"text": "b", "label": NaN}\n{"text": "c"}\n', 6),
+    "empty": ("", "it holds 0 bytes"),
+    "blank": ("\n\n", "no columns are named 'text'"),
+    "a list": (json.dumps([{"text": "a", "label": 1}]), "row 1: .* is not a JSON object; write one a line"),
+    "on several lines": (json.dumps({"text": "a", "label": 1}, indent=1), "row 1: '{' is not a JSON object"),
+    "a name twice": (LINES + '{"text": "a", "text": "b", "label": 1}\n', "row 7: .* is not a JSON object"),
+    "cut short": (LINES + '{"text": "b", "lab', "row 7: .* is not a JSON object"),
+    "too deep": ("[" * 100_000, "row 1: .* is not a JSON object"),
+    "digits without end": ('{"text": "a", "label": ' + "1" * 5000 + "}", "row 1: .* is not a JSON object"),
+    "a number as text": (LINES + '{"text": 5, "label": 1}\n', "row 7: the text '5' is not made of letters"),
+    "a list as label": (LINES + '{"text": "a", "label": [1]}\n', "row 7: the label .* is no word or number"),
+    "half an emoji": (LINES + '{"text": "a \\ud83d", "label": 1}\n', r"row 7: the text .*ud83d"),
+    "half an emoji as label": (LINES + '{"text": "a", "label": "\\ud83d"}\n', r"row 7: the label .*ud83d"),
+    "true and 1": (LINES + '{"text": "a", "label": true}\n' * 3, "'True' is almost '1'"),
+    "infinity": (
+        LINES + "".join(f'{{"text": "{n}", "label": 1e999}}\n' for n in range(3)),
+        "'inf' may stand for a missing",
+    ),
+    "other names": ('{"review": "a", "label": 1}\n', "no columns are named 'text'"),
+    "a CSV": (PLAIN, "row 1: 'text,label' is not a JSON object"),
+}
+PARQUET = {
+    "plain": (table(), 6),
+    "long strings": (table(text=pyarrow.array([text for text, _ in SIX], pyarrow.large_string())), 6),
+    "categories": (table(label=pyarrow.array(list("ababab")).dictionary_encode()), 6),
+    "decimal labels": (table(label=pyarrow.array([0, 1] * 3).cast(pyarrow.decimal128(21, 2))), 6),
+    "nested other columns": (table(more=[[{"a": 1}]] * 6), 6),
+    "missing cells": (table(text=["", None, *"abcdef"], label=[1, 1, *[0, 1] * 3]), 6),
+    "no rows": (table(text=pyarrow.array([], "string"), label=pyarrow.array([], "int8")), "no row has both"),
+    "numbers as texts": (table(text=[1, 2, 3, 4, 5, 6]), "row 1: the text '1' is not made of letters"),
+    "bytes as texts": (table(text=[b"a"] * 6), "row 1: the text .* is not made of letters"),
+    "lists as texts": (table(text=[["a"]] * 6), "row 1: the text"),
+    "lists as labels": (table(label=[[0]] * 6), "row 1: the label '.0.' is no word or number"),
+    "no such column": (table(text=[["a"]] * 6).replace(b"text", b"tex_"), "no columns are named 'text'"),
+    "broken letters": (table(text=pyarrow.array([b"\xff"] * 6).cast("string", safe=False)), "not valid Parquet"),
+    "cut short": (table()[:-9], "row 1: not valid Parquet"),
+    "its end alone": (b"PAR1", "row 1: not valid Parquet"),
+    "empty": ("", "it holds 0 bytes"),
+    "a CSV": (PLAIN, "row 1: not valid Parquet"),
+}
+CASES = {
+    f"{name}{suffix}": (suffix, *case)
+    for suffix, cases in zip(SUFFIXES, (CSV, JSONL, PARQUET), strict=True)
+    for name, case in cases.items()
+}
+PACKED = {
+    "gzip": gzip.compress(PLAIN.encode()),
+    "bzip2": bz2.compress(PLAIN.encode()),
+    "xz": lzma.compress(PLAIN.encode()),
+}
+PACKED |= {"ZIP": zipped(), "Parquet": table()} | {
+    what: b"\n " + mark + b"\x00 and more" for mark, what in FOREIGN.items()
+}
+for suffix in SUFFIXES:
+    for what, content in PACKED.items():
+        if "Parquet" not in what or suffix != ".parquet":
+            CASES[f"{what}{suffix}"] = suffix, content, f"is .*{what}.*, whatever its name says: unpack it, or save"
+    CASES[f"zeros{suffix}"] = (
+        suffix,
+        bytes(10_000),
+        "not valid Parquet" if suffix == ".parquet" else "not made of letters",
+    )
+
+
+def test_there_are_enough_files():
+    assert len(CASES) >= 140
+
+
+@pytest.mark.parametrize(("suffix", "content", "outcome"), CASES.values(), ids=CASES)
+def test_every_file_gives_its_reviews_or_one_sentence(tmp_path, suffix, content, outcome):
+    path = tmp_path / f"my thesis{suffix.upper()}"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if isinstance(outcome, int):
+        reviews, names = read_reviews(path)
+        assert len(reviews) == outcome and set(reviews["label"]) == set(range(len(names)))
+        return
+    with pytest.raises(ValueError, match=outcome) as problem:
+        read_reviews(path)
+    check_sentence(str(problem.value), path)
+
+
+def odd_paths(folder):
+    """Yield what people and programs hand over in the place of a file, and words of the sentence."""
+    (folder / "folder.csv").mkdir()
+    os.mkfifo(folder / "pipe.csv")
+    (folder / "zero.jsonl").symlink_to("/dev/zero")
+    (folder / "circle.csv").symlink_to("circle.csv")
+    with open(folder / "huge.csv", "wb") as file:
+        file.truncate(100 << 30)
+    yield from ((folder / "folder.csv", "it is a folder"), (folder / "pipe.csv", "a pipe or a device"))
+    yield from ((folder / "zero.jsonl", "a pipe or a device"), (folder / "huge.csv", "bytes; from 1 to"))
+    yield from (
+        (folder / name, "can't be read") for name in ("circle.csv", "missing.csv", "a\0b.csv", "a" * 300 + ".csv")
+    )
+    for path in ("", "IMDB", "my.xlsx", "my.csv.gz", folder):
+        yield path, "is not imdb, rotten_tomatoes, or a"
+    yield "https://example.org/my.csv", "an address on the web: download"
+    for source in (None, 3, ["my.csv"], pandas.DataFrame({"text": ["a"], "label": [1]})):
+        yield source, f"source is of the type {type(source).__name__}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices are files on Unix alone")
+def test_what_is_no_file_is_told_at_once(tmp_path):
+    for source, words in odd_paths(tmp_path):
+        with pytest.raises(ValueError, match=words) as problem:
+            load_reviews(source)
+        assert str(problem.value).endswith(".") and "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("columns", [{"text": "label"}, {"text": 0}, {"label": None}, {"text": ["text"]}])
+def test_columns_are_named(tmp_path, columns):
+    for suffix in SUFFIXES:
+        with pytest.raises(ValueError, match="are not the names of two columns"):
+            load_reviews(write(tmp_path / f"my{suffix}", ENOUGH), **columns)
+
+
 @given(
-    drawn=st.lists(
-        st.sampled_from(
-            [("", "good"), (" \n", "bad"), ("a film", ""), ("two\nlines", " "), ('a "quoted" film', "good")]
-        ),
-        max_size=8,
-    )
+    order=st.permutations(["text", "label", "note"]),
+    wide=st.booleans(),
+    delimiter=st.sampled_from(",;\t"),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+    labels=st.sampled_from(["01", ["bad", "good", "so so"]]),
+    quotes=st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2), st.booleans()), min_size=1, max_size=4),
 )
+@example(["text", "label", "note"], False, ",", "\n", "01", [(4, 0, True), (37, 0, False)])  # 40 rows became 7 reviews
 @KEEPS_TIME
-def test_rows_left_out_are_counted_and_named(drawn):
-    import contextlib
-    import io
+def test_stray_quotes_never_swallow_rows_in_silence(order, wide, delimiter, line_end, labels, quotes):
+    order = [name for name in order if wide or name != "note"]
+    rows = [order] + [
+        [{"text": f"film {n}", "label": labels[n % len(labels)], "note": "x y"}[name] for name in order]
+        for n in range(40)
+    ]
+    for row, column, before in quotes:
+        cell = rows[row][column % len(order)]
+        rows[row][column % len(order)] = f'"{cell}' if before else f'{cell}"'
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "my.csv"
+        path.write_text(line_end.join(delimiter.join(row) for row in rows), encoding="utf-8", newline="")
+        try:
+            reviews, _ = read_reviews(path)
+        except ValueError as problem:
+            check_sentence(str(problem), path)
+        else:
+            assert len(reviews) == 40
 
-    output = io.StringIO()
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(output):
-        read_reviews(write(Path(folder) / "my.csv", drawn + ENOUGH))
-    no_text = [row for row, (text, _) in enumerate(drawn, start=2) if not text.strip()]
-    no_label = [row for row, (text, label) in enumerate(drawn, start=2) if text.strip() and not label.strip()]
-    for rows, reason in ((no_text, "they have no text"), (no_label, "they have no label")):
-        shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
-        assert (f"{reason}: {len(rows)} (row {shown})." in output.getvalue()) == bool(rows)
 
-
-def test_missing_cells_in_every_format(tmp_path, capsys):
-    rows = [(None, "bad"), ("no label", None), ("", "good"), *ENOUGH]
-    for suffix in (".jsonl", ".parquet"):
-        table, _ = read_reviews(write(tmp_path / f"my{suffix}", rows))
-        assert len(table) == 6
+def test_rows_left_out_are_counted_and_named(tmp_path, capsys):
+    rows = [
+        ("", "good"),
+        (" \n", "bad"),
+        ("a film", ""),
+        *[(" ", "bad")] * 4,
+        *ENOUGH,
+        ENOUGH[0],
+        (ENOUGH[1][0], "good"),
+    ]
+    for suffix, first in zip(SUFFIXES, (2, 1, 1), strict=True):
+        read_reviews(write(tmp_path / f"my{suffix}", rows))
         printed = capsys.readouterr().out
-        assert "no text: 2 (row 1, 3)" in printed and "no label: 1 (row 2)" in printed
-    (tmp_path / "short.csv").write_text(
-        "text,label\n\nonly a text\n,\n" + "".join(f"{text},{label}\n" for text, label in ENOUGH)
-    )
-    table, _ = read_reviews(tmp_path / "short.csv")
-    printed = capsys.readouterr().out
-    assert len(table) == 6 and "no text: 2 (row 2, 4)" in printed and "no label: 1 (row 3)" in printed
+        assert "6 reviews of 2 classes: 0 = 'bad' (3), 1 = 'good' (3)." in printed
+        for reason, count, places in (
+            ("they have no text", 6, [0, 1, 3, 4, 5]),
+            ("they have no label", 1, [2]),
+            ("they repeat an earlier text", 1, [13]),
+            ("they repeat an earlier text with another label (please look)", 1, [14]),
+        ):
+            shown = ", ".join(str(place + first) for place in places) + ", …" * (count > 5)
+            assert f"Left out because {reason}: {count} (row {shown})." in printed
 
 
 def test_missing_cells_as_pandas_writes_them(tmp_path, capsys):
@@ -204,137 +447,44 @@ def test_labels(tmp_path, labels, names, suffix):
     assert [found[label] for label in table["label"]] == [str(label).removesuffix(".0") for _, label in reviews]
 
 
-def test_decimal_labels(tmp_path):
-    labels = pyarrow.array([0, 1] * 3).cast(pyarrow.decimal128(21, 2))  # as databases export them: 0.00 and 1.00
-    parquet.write_table(
-        pyarrow.table({"text": [f"film {n}" for n in range(6)], "label": labels}), tmp_path / "a.parquet"
-    )
-    assert read_reviews(tmp_path / "a.parquet")[1] == ["0", "1"]
-
-
-def test_repeated_texts(tmp_path, capsys):
-    reviews = [*ENOUGH, (ENOUGH[0][0], "bad"), (ENOUGH[1][0], "good")]
-    data = load_reviews(write(tmp_path / "my.csv", reviews), n_train=2, n_validation=2, n_test=2)
-    texts = [text for split in data.values() for text in split["text"]]
-    assert sorted(texts) == sorted(text for text, _ in ENOUGH)
-    printed = capsys.readouterr().out
-    assert "repeat an earlier text: 1 (row 8)" in printed
-    assert "with another label (please look): 1 (row 9)" in printed
-
-
-@pytest.mark.parametrize(
-    ("content", "row", "words"),
-    [
-        (b"", 1, "no columns are named 'text'"),
-        (b"text,label\n", "1 to the last", "no row has both"),
-        (b"review,label\na,1\n", 1, "['review', 'label']"),
-        (b"a fine film,1\na bad film,0\n", 1, "no columns are named 'text'"),
-        (b"text,text,label\na,b,1\n", 1, "2 columns are named 'text'"),
-        ("text,label\na,1\n".encode("utf-16-le"), 1, "UTF-8"),  # no mark
-        (b"text,label\ngood, really good,1\n", 2, "3 cells"),
-        (b'text,label\na,1\n"never closed,1\nb,0\n', 3, "double quote"),
-        (b'text,label\na,1\n"a "quoted" word",1\n', 3, "double quote"),
-        (b"text,label\nfine,1\ngood,1\nbest,1\n", "1 to the last", "all labels are"),
-        (b"text,label\na,1\nb,1\nc,1\nd,0\n", 5, "'0' has fewer than 3"),
-        (b"text,label\na,1\nb,1\nc,1\na,0\nb,0\nc,0\n", 5, "'0' has fewer than 3"),  # the same texts
-        (b"text,label\na,yes\nb,no\nc,Yes\nd,yes\n", 2, "'yes' is almost 'Yes' (row 4)"),
-        ("text,label\né,1\n🎬,0\n".encode() + b"\xe9t\xe9,1\n", 4, "not UTF-8"),  # Windows letters in a UTF-8 file
-        (b"text,label\n\xe9t\xe9,1\n\x81,0\n", "1 or later", "UTF-8"),  # 0x81 is no letter in Windows-1252 either
-    ],
-)
-def test_sentences_for_csv(tmp_path, content, row, words):
-    path = tmp_path / "my.csv"
-    path.write_bytes(content)
-    with pytest.raises(ValueError) as problem:
-        read_reviews(path)
-    check_sentence(str(problem.value), path)
-    assert f"row {row}" in str(problem.value) and words in str(problem.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "row", "words"),
-    [
-        (b'{"text": "a", "label": 1}\n[1, 2]\n', 2, "not a JSON object"),
-        (b'{"text": "a", "label": 1}\n{"text": "b", "lab', 2, "not a JSON object"),
-        (b"[" * 100_000, 1, "not a JSON object"),
-        (b'{"text": 5, "label": 1}\n', 1, "the text '5'"),
-        (b'{"text": NaN, "label": 1}\n{"label": 1}\n', "1 to the last", "no row has both a text and a label"),
-        (b'{"text": "a", "label": [1]}\n', 1, "the label '[1]'"),
-        (b'{"text": "a \\ud83d", "label": 1}\n', 1, "\\ud83d"),  # half an emoji
-        (b'{"text": "a", "label": %b}\n' % (b"1" * 5000), 1, "not a JSON object"),
-        (b'{"review": "a", "label": 1}\n', 1, "no columns are named 'text'"),
-    ],
-)
-def test_sentences_for_jsonl(tmp_path, content, row, words):
-    path = tmp_path / "my.jsonl"
-    path.write_bytes(content)
-    with pytest.raises(ValueError) as problem:
-        read_reviews(path)
-    check_sentence(str(problem.value), path)
-    assert f"row {row}" in str(problem.value) and words in str(problem.value)
-
-
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ({"text": [1, 2], "label": [0, 1]}, "the text '1'"),
-        ({"text": [["a"], ["b"]], "label": [0, 1]}, "the text"),
-        ({"text": ["a", "b"], "label": [[0], [1]]}, "the label '[0]'"),
-        ({"words": ["a", "b"], "label": [0, 1]}, "['words', 'label']"),
-        ({"text": pyarrow.array([b"a", b"\xff\xfe"]).cast("string", safe=False), "label": [0, 1]}, "not valid Parquet"),
-    ],
-)
-def test_sentences_for_parquet(tmp_path, table, words):
-    path = tmp_path / "my.parquet"
-    parquet.write_table(pyarrow.table(table), path)
-    with pytest.raises(ValueError) as problem:
-        read_reviews(path)
-    check_sentence(str(problem.value), path)
-    assert "row 1" in str(problem.value) and words in str(problem.value)
-
-
-def test_what_is_no_such_file(tmp_path):
-    (tmp_path / "folder.csv").mkdir()
-    for path in (tmp_path / "missing.csv", tmp_path / "folder.csv", tmp_path / "my.xlsx", Path("imdbb")):
-        with pytest.raises(ValueError) as problem:
-            read_reviews(path)
-        check_sentence(str(problem.value), path)
-
-
-def test_columns_by_name(tmp_path):
-    parquet.write_table(
-        pyarrow.table({"the.review": [text for text, _ in ENOUGH], "stars": [1, 1, 1, 5, 5, 5]}),
-        tmp_path / "my.parquet",
-    )
-    data = load_reviews(tmp_path / "my.parquet", text="the.review", label="stars", n_train=2, n_validation=2, n_test=2)
-    assert data["train"].features["label"].names == ["1", "5"]
-
-
-def test_a_very_long_text_and_special_letters(tmp_path):
-    texts = ["long " * 400_000, "a\0b", "a\0c", "שלום, עולם", "🎬🏳️‍🌈", "two\r\nlines", "\u2028", "x\u0085y"]
-    reviews = [(text, "good") for text in texts] + ENOUGH
+def test_a_path_leads_to_a_dataset_whose_columns_were_named(tmp_path):
+    texts = ["a\0b", "a\0c", "שלום, עולם", "🎬🏳️‍🌈", "two\r\nlines", "\u2028", "x\u0085y"]
+    reviews = [(text, "★★★") for text in texts] + ENOUGH
     for suffix in SUFFIXES:
-        data = load_reviews(write(tmp_path / f"my{suffix}", reviews), n_train=8, n_validation=3, n_test=2)
-        found = [text for split in data.values() for text in split["text"]]
-        assert sorted(found) == sorted(expected(reviews)), suffix
+        path = write(tmp_path / f"my{suffix}", reviews)
+        if suffix == ".parquet":
+            parquet.write_table(parquet.read_table(path).rename_columns(["the.review", "stars"]), path)
+            names = {"text": "the.review", "label": "stars"}
+        else:
+            names = {}
+        data = load_reviews(path, n_train=6, n_validation=3, n_test=3, **names)
+        classes = data["train"].features["label"].names
+        assert classes == ["bad", "good", "★★★"]
+        found = {row["text"]: classes[row["label"]] for split in data.values() for row in split}
+        assert len(found) == 12 and found.items() <= expected(reviews).items(), suffix
 
 
-@given(sizes=st.lists(st.integers(20, 60), min_size=2, max_size=4), seed=st.integers(0, 3))
-@settings(KEEPS_TIME, max_examples=20)
-def test_every_split_holds_every_class(sizes, seed):
-    """From twenty reviews of a class on, a tenth for validation and a tenth for test hold some of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        reviews = [
-            (f"film {n} of {name}", name) for name, size in zip("abcd", sizes, strict=False) for n in range(size)
-        ]
-        data = load_reviews(write(Path(folder) / "my.csv", reviews), seed=seed)
-    for split in data.values():
-        assert set(split["label"]) == set(range(len(sizes)))
+def test_a_split_too_small_to_conclude_from_is_named_and_packaged_reviews_are_not(tmp_path, capsys):
+    path = write(tmp_path / "my.csv", [(f"film {n}", n % 2) for n in range(800)])
+    load_reviews(path, n_train=20, n_validation=380, n_test=380)
+    load_reviews(path, n_train=20, n_validation=0, n_test=400)
+    load_reviews("rotten_tomatoes", n_train=4, n_validation=4, n_test=4)
+    assert "Careful" not in capsys.readouterr().out
+    load_reviews(path, n_validation=40)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("Careful: validation (40 texts) and test (80 texts) can't settle small differences")
+    assert "up to ±15 points" in said and "takes about 380 texts" in said
+
+    def width(texts):  # by the library that knows Wilson's interval
+        low, high = binomtest(texts // 2, texts).proportion_ci(method="wilson")
+        return 100 * (high - low)
+
+    assert round(width(40) / 2) == 15 and width(382) < 10 < width(378)
 
 
 def test_a_handful_of_reviews_fills_every_split_or_is_refused(tmp_path):
     data = load_reviews(write(tmp_path / "six.csv", ENOUGH))
-    assert {name: len(split) for name, split in data.items()} == {"train": 4, "validation": 1, "test": 1}
+    assert [sorted(split["label"]) for split in data.values()] == [[0, 1]] * 3
     with pytest.raises(ValueError, match="five.csv, row 5: the class 'good' has fewer than 3 different texts"):
         load_reviews(write(tmp_path / "five.csv", ENOUGH[:-1]))
 

@@ -7,10 +7,14 @@ right, or one sentence that names the file, the row and the cure. Nothing is lef
 import codecs
 import csv
 import json
+import math
 import numbers
+import os
 import re
+import stat
 import unicodedata
 from collections import Counter, defaultdict
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import pandas
@@ -18,8 +22,29 @@ import pyarrow
 from pyarrow import parquet
 
 FEWEST_OF_A_CLASS = 3  # one each for training, validation and test
+MOST_BYTES = 2 << 30  # in memory a file takes seven times its size
 OTHER_COLUMN = "or name another column with text=… or label=…"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half an emoji: no tokenizer and no UTF-8 file can take it
+FOREIGN = {  # how files begin that people take for one of ours, and what they are
+    b"\x1f\x8b": "packed with gzip",
+    b"BZh": "packed with bzip2",
+    b"\xfd7zXZ": "packed with xz",
+    b"(\xb5/\xfd": "packed with zstd",
+    b"7z\xbc\xaf": "packed with 7-Zip",
+    b"Rar!": "packed with RAR",
+    b"PK\x03\x04": "an Excel table or another ZIP file",
+    b"\xd0\xcf\x11\xe0": "an old Excel table",
+    b"%PDF": "a PDF",
+    b"{\\rtf": "a text document",
+    b"SQLite format 3": "a database",
+    b"\x89PNG": "a picture",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "an XML file",
+    b"PAR1": "a Parquet file",
+}
+# Labels that may stand for a missing one. Only their author knows.
+MISSING = set("|none|null|nil|nan|na|n/a|#n/a|<na>|inf|+inf|-inf|infinity|-infinity|∞|-∞|-|--|–|—|?|.|...".split("|"))
 
 
 def read_reviews(path, *, text_column="text", label_column="label"):
@@ -33,11 +58,12 @@ def read_reviews(path, *, text_column="text", label_column="label"):
     Rows that have no text, no label, or the text of an earlier row are left out. What is printed counts them.
     Raises ValueError with one sentence that says what to mend and where; the header of a .csv counts as row 1.
     """
-    path = Path(path)
-    read_rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}.get(path.suffix.lower())
-    if read_rows is None:
-        cure = "check the name, or save your table as one of these (in Excel: Save as, CSV UTF-8)"
-        raise ValueError(f"{str(path)!r} is not imdb, rotten_tomatoes, or a .csv, .jsonl or .parquet file: {cure}.")
+    path = _file(path)
+    for name in (text_column, label_column):
+        if not isinstance(name, str) or text_column == label_column:
+            what = f"text={text_column!r:.80} and label={label_column!r:.80} are not the names of two columns"
+            raise _problem(path, 1, what, "name them as they stand there")
+    read_rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
     class_of = {}  # text -> name of its class
     name_of = {}  # label as it stands in the file -> name of its class
     first_row = {}  # name of a class -> number of its first row
@@ -63,11 +89,11 @@ def read_reviews(path, *, text_column="text", label_column="label"):
         cure = "close every double quote, and save the file as UTF-8"
         raise _problem(path, f"{row + 1} or later", f"it can't be read ({problem})", cure) from None
     except OSError as problem:
-        raise ValueError(f"{path.name} can't be read ({_short(problem)}): check its name, or save it anew.") from None
+        raise _unreadable(path, problem) from None
 
     first_row.pop(None, None)
     numeric = all(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", name) for name in first_row)
-    class_names = sorted(first_row, key=float if numeric else str)
+    class_names = sorted(first_row, key=Decimal if numeric else str)
     size = Counter(class_of.values())
     counts = [f"{place} = {_short(name)} ({size[name]:,})" for place, name in enumerate(class_names[:20])]
     print(f"{path.name}: {len(class_of):,} reviews of {len(class_names)} classes: {', '.join(counts)}.")
@@ -79,13 +105,60 @@ def read_reviews(path, *, text_column="text", label_column="label"):
     return pandas.DataFrame({"text": list(class_of), "label": [number[n] for n in class_of.values()]}), class_names
 
 
+def warn_of_wide_intervals(sizes):
+    """Say how uncertain an accuracy around 50% is on the smallest of `sizes` (Wilson's interval of notebook 05)."""
+    z = 1.96
+    enough = round(z * z * (1 / (2 * 0.05) ** 2 - 1))  # texts for ±5 points
+    small = {name: size for name, size in sizes.items() if 0 < size < enough}
+    if small:
+        points = 100 * z / (2 * math.sqrt(min(small.values()) + z * z))
+        splits = " and ".join(f"{name} ({size:,} texts)" for name, size in small.items())
+        print(
+            f"Careful: {splits} can't settle small differences: an accuracy is uncertain there by up to "
+            f"±{points:.0f} points. An interval of ten points, ±5, takes about {enough} texts."
+        )
+
+
+def _file(source):
+    """Return `source` as the path of a file that may be one of ours. Raises ValueError that says what it is instead."""
+    if not isinstance(source, (str, os.PathLike)):
+        cure = "save it, as with table.to_csv('mine.csv', index=False), and give its path"
+        raise ValueError(f"source is of the type {type(source).__name__}, but a file is read: {cure}.")
+    path = Path(source)
+    if re.match(r"[A-Za-z0-9+.-]{2,}://", str(source)):
+        raise ValueError(f"{path.name} is an address on the web: download the file, and give the path of your copy.")
+    if path.suffix.lower() not in (".csv", ".jsonl", ".parquet"):
+        cure = "check the name, or save your table as one of these (in Excel: Save as, CSV UTF-8)"
+        raise ValueError(f"{str(path)!r} is not imdb, rotten_tomatoes, or a .csv, .jsonl or .parquet file: {cure}.")
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError("it is a folder" if path.is_dir() else "it is a pipe or a device, not a file")
+        if not 0 < about.st_size <= MOST_BYTES:
+            raise OSError(f"it holds {about.st_size:,} bytes; from 1 to {MOST_BYTES:,} can be read")
+        with open(path, "rb") as file:
+            start = file.read(4096)
+    except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
+        raise _unreadable(path, problem) from None
+    kind = next((what for mark, what in FOREIGN.items() if start.lstrip().lower().startswith(mark.lower())), None)
+    if path.suffix.lower() == ".parquet":
+        kind = None if kind == "a Parquet file" else kind
+    elif not kind and start.count(0) > len(start) / 2:  # of UTF-16, at most half are zero
+        kind = "not made of letters"
+    if kind:
+        cure = "unpack it, or save your table as CSV UTF-8 in the program that made it"
+        raise ValueError(f"{path.name} is {kind}, whatever its name says: {cure}.")
+    return path
+
+
 def _csv_rows(path, text_column, label_column):
     """Yield (row, text, label) from a CSV file; a missing cell is None."""
     csv.field_size_limit(2**31 - 1)  # characters a cell; by itself Python stops at 131,072
+    several_lines, labels = [], set()
     with open(path, encoding=_encoding(path), newline="") as file:
         for delimiter in "\t;,":  # Excel writes semicolons where the comma is the decimal sign
             file.seek(0)
-            header = [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
+            header = [name.strip("\ufeff \t") for name in next(csv.reader(file, delimiter=delimiter), [])]
             if text_column in header and label_column in header:
                 break
         _check_columns(path, header, text_column, label_column)
@@ -94,18 +167,40 @@ def _csv_rows(path, text_column, label_column):
         for row, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1):
             if any(cells[len(header) :]):
                 raise _problem(path, row, f"{len(cells)} cells, not {len(header)}", "put the text into double quotes")
+            several_lines += [(row, at, cell) for at, cell in enumerate(cells) if "\n" in cell or "\r" in cell]
             cells += [None] * (len(header) - len(cells))
             if row > 1:
+                labels.add(cells[label_at])
                 yield row, cells[text_at], cells[label_at]
+    for row, at, cell in several_lines:
+        if _holds_rows(cell, at, label_at, len(header), delimiter, labels - {None, ""}):
+            cure = "close or delete that quote, or save the table as .jsonl if this is one text"
+            raise _problem(path, row, "a double quote swallows the rows after it, as it seems", cure)
+
+
+def _holds_rows(cell, at, label_at, columns, delimiter, labels):
+    """Does a line of this cell read as the end of a row (or its start, where the labels stand before it)?
+
+    A digit beside the delimiter may belong to a number (a mark of 2,0 or 1,000 people): then most lines must look so.
+    """
+    one, other = re.escape(delimiter), f"[^{re.escape(delimiter)}]*"
+    lines = re.split("\r\n|\r|\n", cell)
+    if label_at < at:
+        lines, row = lines[1:], f"(?:{other}{one}){{{label_at}}}({other}){one}(.?)"
+    else:
+        lines, row = lines[:-1], f".*?(.?){one}({other})(?:{one}{other}){{{columns - 1 - label_at}}}$"
+    beside, label = (2, 1) if label_at < at else (1, 2)
+    found = [match[beside] for line in lines if (match := re.match(row, line)) and match[label] in labels]
+    return not all(map(str.isdigit, found)) or len(list(filter(None, lines))) < 2 * len(found)
 
 
 def _jsonl_rows(path, text_column, label_column):
     """Yield (row, text, label) from a file with one JSON object a line; the first line is row 1."""
     columns = {}
-    with open(path, encoding=_encoding(path), newline="\n") as file:
+    with open(path, encoding=_encoding(path)) as file:
         for row, line in enumerate(file, start=1):
             try:
-                review = json.loads(line) if line.strip() else {}
+                review = json.loads(line, object_pairs_hook=_object) if line.strip() else {}
             except (ValueError, RecursionError):
                 review = None
             if not isinstance(review, dict):
@@ -114,6 +209,12 @@ def _jsonl_rows(path, text_column, label_column):
             columns |= dict.fromkeys(review)
             yield row, review.get(text_column), review.get(label_column)
     _check_columns(path, list(columns), text_column, label_column)
+
+
+def _object(pairs):
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return dict(pairs)
 
 
 def _parquet_rows(path, text_column, label_column):
@@ -180,10 +281,13 @@ def _check_classes(path, class_names, size, first_row):
     """Raise ValueError where training, validation and test can't be made of these classes."""
     same = {}
     for name in class_names:
-        twin = same.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
+        twin = same.setdefault(_as_read(name), name)
         if twin != name:
             what = f"the label {_short(name)} is almost {_short(twin)} (row {first_row[twin]})"
-            raise _problem(path, first_row[name], what, "write both the same way")
+            raise _problem(path, first_row[name], what, "write both the same way, or one as another word")
+        if _as_read(name) in MISSING:
+            what = f"the label {_short(name)} may stand for a missing one"
+            raise _problem(path, first_row[name], what, "empty its cell if so, or write another word")
     if len(class_names) < 2:
         what = f"all labels are {_short(class_names[0])}" if size else "no row has both a text and a label"
         raise _problem(path, "1 to the last", what, f"add what is missing, {OTHER_COLUMN}")
@@ -193,9 +297,26 @@ def _check_classes(path, class_names, size, first_row):
         raise _problem(path, first_row[rarest], what, f"add some, delete its rows, {OTHER_COLUMN}")
 
 
+def _as_read(name):
+    """Return a label as people read it: Good as good, 01 and +1 and True as 1, without what can't be seen."""
+    name = unicodedata.normalize("NFKC", name).casefold()
+    unseen = ("Cc", "Cf", "Zs", "Zl", "Zp")
+    name = "".join(letter for letter in name if unicodedata.category(letter) not in unseen and letter != "\ufe0f")
+    name = {"true": "1", "false": "0"}.get(name, name)
+    try:
+        number = Decimal(name.replace(",", "."))
+    except InvalidOperation:
+        return name
+    return number if number.is_finite() else name
+
+
 def _short(value):
     return repr(str(value)[:80])
 
 
 def _problem(path, row, what, cure):
     return ValueError(f"{path.name}, row {row}: {what}; {cure}.")
+
+
+def _unreadable(path, problem):
+    return ValueError(f"{path.name} can't be read ({_short(problem)}): check its name, or save it anew.")
