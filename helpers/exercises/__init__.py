@@ -42,7 +42,13 @@ learner who made them. A mistake says only what differs from the solution, or it
         return [number for number in numbers if number <= limit]
 
     quiz_1 = Quiz(
-        "How many?", options={"a": "One", "b": "Two"}, right="b", why={"a": "Count again.", "b": "Right: two."}
+        '''
+        How many?
+        a) One
+           ✗ Count again.
+        b) Two
+           ✓ Right: two.
+        '''
     )
     progress = progress_of(__name__)
 

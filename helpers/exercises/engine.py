@@ -347,13 +347,24 @@ class Exercise:
 
 
 class Quiz:
-    """A question with lettered options, each of which explains itself."""
+    """A question with lettered options, each of which explains itself.
 
-    def __init__(self, question, *, options, right, why, minutes=2):
-        if set(options) != set(why) or right not in options:
-            raise ValueError(f"Quiz {question!r}: give every option a `why`, and make `right` one of the options.")
-        self.question, self.options, self.right, self.why = question, options, right, why
-        self.title, self.state = question, NOT_ATTEMPTED
+    The text holds the question, and for each option a line `a) …` and below it the reply: `✗ …`, or `✓ …` for the
+    right one.
+    """
+
+    def __init__(self, text, *, minutes=2):
+        question, *parts = re.split(r"^\s*([a-f])\) ", text, flags=re.MULTILINE)
+        self.question, self.options, self.why, rights = " ".join(question.split()), {}, {}, []
+        for letter, part in zip(parts[::2], parts[1::2], strict=True):
+            option, *marks = re.split(r"^\s*([✓✗]) ", part, flags=re.MULTILINE)
+            if len(marks) != 2:
+                raise ValueError(f"Quiz {self.question!r}: give option {letter} one reply, which starts with ✓ or ✗.")
+            self.options[letter], self.why[letter] = " ".join(option.split()), " ".join(marks[1].split())
+            rights += [letter] if marks[0] == "✓" else []
+        if len(rights) != 1:
+            raise ValueError(f"Quiz {self.question!r}: mark one option as the right one, ✓, not {len(rights)}.")
+        self.right, self.title, self.state = rights[0], self.question, NOT_ATTEMPTED
         self.minutes = minutes  # the author's estimate, for the instructor's guide
 
     def check(self, answer=____):

@@ -58,37 +58,40 @@ def run_limited(function, seconds):
 def _with_alarm(function, seconds):
     """Run in this thread, on Linux and macOS: the alarm raises TimeIsUp, even inside a regular expression.
 
-    The alarm comes again, many times a second, for code that catches everything: one will hit between two `try`.
+    A little later the alarm comes again, and then many times, for code that catches everything: one will hit between
+    two `try`. What is thrown on the way out (a lock that is not held, say) doesn't hide that the time was up.
     """
-    own, pressed = sys._getframe(), []
+    own, rang, pressed = sys._getframe(), [], []
+    set_alarm, set_handler = signal.setitimer, signal.signal  # bound here: an answer may patch them
 
     def time_is_up(signum, frame):
         if frame is not own:
-            raise TimeIsUp
+            rang.append(TimeIsUp())
+            if len(rang) == 1:
+                set_alarm(signal.ITIMER_REAL, 0.1, 0.0002)
+            raise rang[-1]
 
     def stop_button(signum, frame):
         pressed.append(True)
-        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        set_alarm(signal.ITIMER_REAL, 0.0001)
 
     value, error = None, None
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGINT)}
-    signal.signal(signal.SIGALRM, time_is_up)
-    signal.signal(signal.SIGINT, stop_button)
-    before = signal.setitimer(signal.ITIMER_REAL, seconds, 0.0002)  # somebody else's alarm, pytest's for example
+    handlers = [set_handler(signal.SIGALRM, time_is_up), set_handler(signal.SIGINT, stop_button)]
+    before = set_alarm(signal.ITIMER_REAL, seconds)  # somebody else's alarm, pytest's for example
     started = time.monotonic()
     try:
         value = function()
     except BaseException as problem:
         error = problem
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        set_alarm(signal.ITIMER_REAL, 0)
+        set_handler(signal.SIGALRM, handlers[0])
+        set_handler(signal.SIGINT, handlers[1])
         if before[0]:
-            signal.setitimer(signal.ITIMER_REAL, max(0.01, before[0] - time.monotonic() + started), before[1])
+            set_alarm(signal.ITIMER_REAL, max(0.01, before[0] - time.monotonic() + started), before[1])
     if pressed:
         raise KeyboardInterrupt
-    return value, error
+    return value, rang[0] if rang else error
 
 
 def _in_a_thread(function, seconds):
@@ -173,25 +176,13 @@ def _limited_memory():
 def _kept_python():
     """Put back what an answer has patched: functions of the modules that checks use, and a few settings."""
     _, torch = _libraries()
-    names = [
-        "builtins",
-        "copy",
-        "gc",
-        "math",
-        "os",
-        "random",
-        "signal",
-        "sys",
-        "time",
-        "numpy",
-        "numpy.random",
-        "torch",
-    ]
-    names += [n for n in sys.modules if n.startswith(("helpers.", "torch.nn.functional")) or n == "torch.nn.utils"]
-    modules = {name: vars(sys.modules[name]) for name in names if sys.modules.get(name)}
+    names = (
+        "builtins copy gc math os random signal sys time numpy numpy.random torch torch.nn.functional torch.nn.utils"
+    )
+    names = [name for name in sys.modules if name in names.split() or name.startswith("helpers.")]
     functions = [
-        (module, {name: value for name, value in module.items() if callable(value) or isinstance(value, float)})
-        for module in modules.values()
+        (vars(sys.modules[name]), {n: v for n, v in vars(sys.modules[name]).items() if callable(v) or type(v) is float})
+        for name in names
     ]
     functions += [(sys.modules, dict(sys.modules)), (os.environ, dict(os.environ))]
     folder, interval, limit, collects = os.getcwd(), sys.getswitchinterval(), sys.getrecursionlimit(), gc.isenabled()

@@ -247,69 +247,56 @@ def eval_mode():
 
 
 quiz_1 = Quiz(
-    "You load a model for classification, and the report calls `classifier.weight` newly initialized. What do you do?",
-    options={
-        "a": "Load it again: the file is damaged",
-        "b": "Train it on labelled texts before using its answers",
-        "c": "Use it: the rest of the model is pretrained, so the answers will be good enough",
-    },
-    right="b",
-    why={
-        "a": "The file is fine. It never held a head for your classes, so there was nothing to load for it.",
-        "b": "Right. The head is random, so its answers are guesses until it has been trained.",
-        "c": "Everything goes through the head. Random weights there make the answers guesses, however good the "
-        "rest is.",
-    },
+    """
+    You load a model for classification, and the report calls `classifier.weight` newly initialized. What do you do?
+    a) Load it again: the file is damaged
+       ✗ The file is fine. It never held a head for your classes, so there was nothing to load for it.
+    b) Train it on labelled texts before using its answers
+       ✓ Right. The head is random, so its answers are guesses until it has been trained.
+    c) Use it: the rest of the model is pretrained, so the answers will be good enough
+       ✗ Everything goes through the head. Random weights there make the answers guesses, however good the rest is.
+    """
 )
 
 quiz_2 = Quiz(
-    "What is the difference between frozen features and fine-tuning?",
-    options={
-        "a": "With frozen features the network's weights stay as they are; fine-tuning moves them",
-        "b": "Frozen features need no labels",
-        "c": "Fine-tuning trains the head, and frozen features train the layers below it",
-    },
-    right="a",
-    why={
-        "a": "Right. Only the small learner on top of the features is trained.",
-        "b": "The network needs none any more, but the logistic regression on top learns from labels.",
-        "c": "Fine-tuning trains everything, head and layers. With frozen features no layer is trained.",
-    },
+    """
+    What is the difference between frozen features and fine-tuning?
+    a) With frozen features the network's weights stay as they are; fine-tuning moves them
+       ✓ Right. Only the small learner on top of the features is trained.
+    b) Frozen features need no labels
+       ✗ The network needs none any more, but the logistic regression on top learns from labels.
+    c) Fine-tuning trains the head, and frozen features train the layers below it
+       ✗ Fine-tuning trains everything, head and layers. With frozen features no layer is trained.
+    """
 )
 
 quiz_3 = Quiz(
-    "Your support desk has 30,000 long letters with labels, and each new one must be sorted in a millisecond on an old "
-    "server. What do you try first?",
-    options={
-        "a": "Fine-tuning BERT-base, since it's the most accurate",
-        "b": "Training a BERT from random weights, since there are so many labels",
-        "c": "Word counts",
-    },
-    right="c",
-    why={
-        "a": "Perhaps it is, but one letter would take many milliseconds on such a server, and you'd have nothing "
-        "to compare it with.",
-        "b": "30,000 is little for a network that has to learn the language first, and it would be as slow as the "
-        "pretrained one.",
-        "c": "Right: long texts, many labels and no time for an answer are where they are strong. And you need "
-        "them as baseline.",
-    },
+    """
+    Your support desk has 30,000 long letters with labels, and each new one must be sorted in a millisecond on an
+    old server. What do you try first?
+    a) Fine-tuning BERT-base, since it's the most accurate
+       ✗ Perhaps it is, but one letter would take many milliseconds on such a server, and you'd have nothing to
+         compare it with.
+    b) Training a BERT from random weights, since there are so many labels
+       ✗ 30,000 is little for a network that has to learn the language first, and it would be as slow as the
+         pretrained one.
+    c) Word counts
+       ✓ Right: long texts, many labels and no time for an answer are where they are strong. And you need them as
+         baseline.
+    """
 )
 
 quiz_4 = Quiz(
-    "A random forest with `warm_start=True` is fitted on old data, then on new data with more trees. What"
-    " happens to the old trees?",
-    options={
-        "a": "They stay exactly as they are; only the added trees have seen the new data",
-        "b": "They adjust their thresholds a little to the new data",
-        "c": "They are dropped and fitted again on the new data",
-    },
-    right="a",
-    why={
-        "a": "Right: the forest grows, but nothing that it had learned is adjusted.",
-        "b": "That would be fine-tuning. A threshold has no gradient to follow, so it stays where it is.",
-        "c": "That happens without `warm_start`, and to a single tree always.",
-    },
+    """
+    A random forest with `warm_start=True` is fitted on old data, then on new data with more trees. What happens to
+    the old trees?
+    a) They stay exactly as they are; only the added trees have seen the new data
+       ✓ Right: the forest grows, but nothing that it had learned is adjusted.
+    b) They adjust their thresholds a little to the new data
+       ✗ That would be fine-tuning. A threshold has no gradient to follow, so it stays where it is.
+    c) They are dropped and fitted again on the new data
+       ✗ That happens without `warm_start`, and to a single tree always.
+    """
 )
 
 progress = progress_of(__name__)

@@ -306,71 +306,60 @@ def pairs_short_with_long(lengths, batch_size):
 
 
 quiz_1 = Quiz(
-    "You classify reviews one at a time, without padding, and forget the attention mask. What happens?",
-    options={
-        "a": "The predictions are wrong, and no error is raised.",
-        "b": "Nothing: the predictions are right.",
-        "c": "The model raises an error.",
-        "d": "The model reads the special tokens as words.",
-    },
-    right="b",
-    why={
-        "a": "That happens when there is padding. A single review without padding has nothing to hide.",
-        "b": "Right: without a mask the model takes every token for real, and here every token is.",
-        "c": "The mask may be left out; every token then counts as real.",
-        "d": "The mask doesn't hide special tokens. They are real tokens with the mask 1.",
-    },
+    """
+    You classify reviews one at a time, without padding, and forget the attention mask. What happens?
+    a) The predictions are wrong, and no error is raised.
+       ✗ That happens when there is padding. A single review without padding has nothing to hide.
+    b) Nothing: the predictions are right.
+       ✓ Right: without a mask the model takes every token for real, and here every token is.
+    c) The model raises an error.
+       ✗ The mask may be left out; every token then counts as real.
+    d) The model reads the special tokens as words.
+       ✗ The mask doesn't hide special tokens. They are real tokens with the mask 1.
+    """
 )
 
 quiz_2 = Quiz(
-    "Which of these does BERT's tokenizer turn into `[UNK]`?",
-    options={
-        "a": "A misspelt word such as `awsome`.",
-        "b": "A rare name such as `Schwarzenegger`.",
-        "c": "A word with an accent such as `naïve`.",
-        "d": "A word with an emoji at its end.",
-    },
-    right="d",
-    why={
-        "a": "It becomes two pieces, `aw` and `##some`. Nothing is lost.",
-        "b": "It becomes three pieces. Long names cost tokens, but they are not unknown.",
-        "c": "The accent goes, and `naive` is in the vocabulary.",
-        "d": "Right: an emoji that is not in the vocabulary takes the whole word with it.",
-    },
+    """
+    Which of these does BERT's tokenizer turn into `[UNK]`?
+    a) A misspelt word such as `awsome`.
+       ✗ It becomes two pieces, `aw` and `##some`. Nothing is lost.
+    b) A rare name such as `Schwarzenegger`.
+       ✗ It becomes three pieces. Long names cost tokens, but they are not unknown.
+    c) A word with an accent such as `naïve`.
+       ✗ The accent goes, and `naive` is in the vocabulary.
+    d) A word with an emoji at its end.
+       ✓ Right: an emoji that is not in the vocabulary takes the whole word with it.
+    """
 )
 
 quiz_3 = Quiz(
-    "A tutorial of 2020 calls `tokenizer(texts, pad_to_max_length=True, max_length=256)`. What does transformers 5 do?",
-    options={
-        "a": "It pads to 256 tokens, with a warning that this name is old.",
-        "b": "It raises a TypeError, as Python does for an unknown argument.",
-        "c": "It pads nothing and says nothing.",
-        "d": "It pads each batch to its longest text.",
-    },
-    right="c",
-    why={
-        "a": "It did so for some years. The argument is gone now.",
-        "b": "One would wish so. But the tokenizer accepts any argument.",
-        "c": "Right: unknown arguments are ignored. Today's name is `padding='max_length'`.",
-        "d": "That is `padding=True`, and nobody asked for it.",
-    },
+    """
+    A tutorial of 2020 calls `tokenizer(texts, pad_to_max_length=True, max_length=256)`. What does transformers 5
+    do?
+    a) It pads to 256 tokens, with a warning that this name is old.
+       ✗ It did so for some years. The argument is gone now.
+    b) It raises a TypeError, as Python does for an unknown argument.
+       ✗ One would wish so. But the tokenizer accepts any argument.
+    c) It pads nothing and says nothing.
+       ✓ Right: unknown arguments are ignored. Today's name is `padding='max_length'`.
+    d) It pads each batch to its longest text.
+       ✗ That is `padding=True`, and nobody asked for it.
+    """
 )
 
 quiz_4 = Quiz(
-    "Your texts are tweets of 10 to 60 tokens, and your code pads all of them to 256. What saves most of the time?",
-    options={
-        "a": "Padding each batch to its own longest tweet.",
-        "b": "Cutting the tweets to 128 tokens.",
-        "c": "Leaving out the attention mask.",
-        "d": "Sorting all tweets by length and still padding to 256.",
-    },
-    right="a",
-    why={
-        "a": "Right: no row is longer than 60 then. Grouping similar lengths saves some more, but far less.",
-        "b": "No tweet is cut by that, and every row still holds 68 or more tokens of padding.",
-        "c": "The padding is still computed, and now it also changes the result.",
-        "d": "The order doesn't matter as long as every row is padded to 256.",
-    },
+    """
+    Your texts are tweets of 10 to 60 tokens, and your code pads all of them to 256. What saves most of the time?
+    a) Padding each batch to its own longest tweet.
+       ✓ Right: no row is longer than 60 then. Grouping similar lengths saves some more, but far less.
+    b) Cutting the tweets to 128 tokens.
+       ✗ No tweet is cut by that, and every row still holds 68 or more tokens of padding.
+    c) Leaving out the attention mask.
+       ✗ The padding is still computed, and now it also changes the result.
+    d) Sorting all tweets by length and still padding to 256.
+       ✗ The order doesn't matter as long as every row is padded to 256.
+    """
 )
 
 progress = progress_of(__name__)

@@ -429,63 +429,51 @@ def one_sentence():
 
 
 quiz_1 = Quiz(
-    "A new classifier with 5 equally frequent classes has a first loss of 4.2. What do you do?",
-    options={
-        "a": "Train on: the first loss is always high",
-        "b": "Stop and look for a fault, since it should be about ln 5 = 1.6",
-        "c": "Raise the learning rate, so that the loss falls faster and the run catches up",
-    },
-    right="b",
-    why={
-        "a": "A fresh head gives every class about the same probability, so the first loss is about ln 5.",
-        "b": "Right. Wrong labels, a head that is not fresh, weights already damaged: look before you train.",
-        "c": "A higher rate mends no fault. Something is wrong before the first step has been taken.",
-    },
+    """
+    A new classifier with 5 equally frequent classes has a first loss of 4.2. What do you do?
+    a) Train on: the first loss is always high
+       ✗ A fresh head gives every class about the same probability, so the first loss is about ln 5.
+    b) Stop and look for a fault, since it should be about ln 5 = 1.6
+       ✓ Right. A head that is not fresh or has too many outputs (ln 66 = 4.2), weights already damaged: look first.
+    c) Raise the learning rate, so that the loss falls faster and the run catches up
+       ✗ A higher rate mends no fault. Something is wrong before the first step has been taken.
+    """
 )
 
 quiz_2 = Quiz(
-    "Why does `model.eval()` matter when you measure?",
-    options={
-        "a": "It switches dropout off, so the whole network answers and the same input gives the same output",
-        "b": "It stops gradients from being computed",
-        "c": "It loads the best weights",
-    },
-    right="a",
-    why={
-        "a": "Right. In train mode random parts of the network are missing.",
-        "b": "That is what `torch.no_grad()` and `torch.inference_mode()` do. Eval mode changes what layers compute.",
-        "c": "No weight changes. Restoring the best weights is early stopping's work (notebook 04).",
-    },
+    """
+    Why does `model.eval()` matter when you measure?
+    a) It switches dropout off, so the whole network answers and the same input gives the same output
+       ✓ Right. In train mode random parts of the network are missing.
+    b) It stops gradients from being computed
+       ✗ That is what `torch.no_grad()` and `torch.inference_mode()` do. Eval mode changes what layers compute.
+    c) It loads the best weights
+       ✗ No weight changes. Restoring the best weights is early stopping's work (notebook 04).
+    """
 )
 
 quiz_3 = Quiz(
-    "You forget `optimizer.zero_grad()`. What happens?",
-    options={
-        "a": "torch stops with an error in the second step",
-        "b": "Nothing: AdamW keeps running means anyway",
-        "c": "Each step follows the sum of all gradients so far",
-    },
-    right="c",
-    why={
-        "a": "torch says nothing. Faults that say nothing are the reason for sanity checks.",
-        "b": "AdamW's means forget old gradients; a sum never does, and grows.",
-        "c": "Right: `backward()` adds to what is there. (Used on purpose, this is gradient accumulation.)",
-    },
+    """
+    You forget `optimizer.zero_grad()`. What happens?
+    a) torch stops with an error in the second step
+       ✗ torch says nothing. Faults that say nothing are the reason for sanity checks.
+    b) Nothing: AdamW keeps running means anyway
+       ✗ AdamW's means forget old gradients; a sum never does, and grows.
+    c) Each step follows the sum of all gradients so far
+       ✓ Right: `backward()` adds to what is there. (Used on purpose, this is gradient accumulation.)
+    """
 )
 
 quiz_4 = Quiz(
-    "Your loop reaches 95% training accuracy with shuffled labels after many epochs. Is it broken?",
-    options={
-        "a": "Yes: shuffled labels can't be learned, so the answer must be leaking into the input somewhere",
-        "b": "No: after many epochs it has memorised them; look at the first epoch or at new reviews",
-        "c": "No: 95% is within the noise of 50%",
-    },
-    right="b",
-    why={
-        "a": "Not yet: a network this large can memorise any labels. A leak shows on reviews that are new to it.",
-        "b": "Right. Memorising is not learning: on reviews that it hasn't seen it is left with chance.",
-        "c": "The interval around 50% is a few points wide, even for small sets. Section 10 shows one.",
-    },
+    """
+    Your loop reaches 95% training accuracy with shuffled labels after many epochs. Is it broken?
+    a) Yes: shuffled labels can't be learned, so the answer must be leaking into the input somewhere
+       ✗ Not yet: a network this large can memorise any labels. A leak shows on reviews that are new to it.
+    b) No: after many epochs it has memorised them; look at the first epoch or at new reviews
+       ✓ Right. Memorising is not learning: on reviews that it hasn't seen it is left with chance.
+    c) No: 95% is within the noise of 50%
+       ✗ With 100 reviews chance stays between 40% and 60%, with more it stays closer. Section 10 shows it.
+    """
 )
 
 progress = progress_of(__name__)

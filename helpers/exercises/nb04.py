@@ -362,60 +362,52 @@ def works_in_place():
 
 
 quiz_1 = Quiz(
-    "Training loss falls every epoch, validation loss rises, validation accuracy stays level. What is going on?",
-    options={
-        "a": "Nothing bad: accuracy is what counts, and it hasn't fallen",
-        "b": "The model grows more confident, also where it is wrong",
-        "c": "The validation loss must have been computed in train mode, with dropout on",
-    },
-    right="b",
-    why={
-        "a": "The same share of reviews is wrong, but with ever higher confidence: the probabilities become worthless.",
-        "b": "Right. Accuracy counts mistakes, the loss also weighs how sure the model was of them.",
-        "c": "Dropout would raise the loss in all epochs alike. It would not make it turn up.",
-    },
+    """
+    Training loss falls every epoch, validation loss rises, validation accuracy stays level. What is going on?
+    a) Nothing bad: accuracy is what counts, and it hasn't fallen
+       ✗ The same share of reviews is wrong, but with ever higher confidence: the probabilities become worthless.
+    b) The model grows more confident, also where it is wrong
+       ✓ Right. Accuracy counts mistakes, the loss also weighs how sure the model was of them.
+    c) The validation loss must have been computed in train mode, with dropout on
+       ✗ Dropout would raise the loss in all epochs alike. It would not make it turn up.
+    """
 )
 
 quiz_2 = Quiz(
-    "Early stopping with patience 2 has stopped after epoch 6 and restored the best weights. Of which epoch?",
-    options={"a": "Epoch 4", "b": "Epoch 5", "c": "Epoch 6"},
-    right="a",
-    why={
-        "a": "Right: epochs 5 and 6 were the two in a row that didn't improve on it.",
-        "b": "Then only one epoch without improvement would have followed, and training would have gone on.",
-        "c": "Epoch 6 is where it stopped, because that epoch was no improvement.",
-    },
+    """
+    Early stopping with patience 2 has stopped after epoch 6 and restored the best weights. Of which epoch?
+    a) Epoch 4
+       ✓ Right: epochs 5 and 6 were the two in a row that didn't improve on it.
+    b) Epoch 5
+       ✗ Then only one epoch without improvement would have followed, and training would have gone on.
+    c) Epoch 6
+       ✗ Epoch 6 is where it stopped, because that epoch was no improvement.
+    """
 )
 
 quiz_3 = Quiz(
-    "Over three seeds, setting A beats setting B by 0.02 in mean validation loss; the seeds of each setting differ by "
-    "0.05. What do you report?",
-    options={
-        "a": "A is better",
-        "b": "They are equally good, since the difference is within the spread of the seeds",
-        "c": "These runs can't tell them apart",
-    },
-    right="c",
-    why={
-        "a": "Another three seeds could well turn it round: the difference is smaller than the spread.",
-        "b": "That is more than you know. Not seeing a difference is not the same as seeing that there is none.",
-        "c": "Right. More seeds might tell them apart, or show that any difference is too small to matter.",
-    },
+    """
+    Over three seeds, setting A beats setting B by 0.02 in mean validation loss; the seeds of each setting differ by
+    0.05. What do you report?
+    a) A is better
+       ✗ Another three seeds could well turn it round: the difference is smaller than the spread.
+    b) They are equally good, since the difference is within the spread of the seeds
+       ✗ That is more than you know. Not seeing a difference is not the same as seeing that there is none.
+    c) These runs can't tell them apart
+       ✓ Right. More seeds might tell them apart, or show that any difference is too small to matter.
+    """
 )
 
 quiz_4 = Quiz(
-    "Your best epoch has a validation loss of 0.55. Is 0.55 what you should expect on new reviews?",
-    options={
-        "a": "A little more, since that epoch was chosen because it did well on just these reviews",
-        "b": "Yes: the model was never trained on the validation reviews",
-        "c": "Less, because restoring the best weights lowers the loss",
-    },
-    right="a",
-    why={
-        "a": "Right. What is used to choose is no longer a fair judge. That is why notebook 05 has a test set.",
-        "b": "It wasn't trained on them, but it was chosen on them, which favours their luck.",
-        "c": "Restoring brings the loss of the best epoch back, exactly, and no lower.",
-    },
+    """
+    Your best epoch has a validation loss of 0.55. Is 0.55 what you should expect on new reviews?
+    a) A little more, since that epoch was chosen because it did well on just these reviews
+       ✓ Right. What is used to choose is no longer a fair judge. That is why notebook 05 has a test set.
+    b) Yes: the model was never trained on the validation reviews
+       ✗ It wasn't trained on them, but it was chosen on them, which favours their luck.
+    c) Less, because restoring the best weights lowers the loss
+       ✗ Restoring brings the loss of the best epoch back, exactly, and no lower.
+    """
 )
 
 progress = progress_of(__name__)

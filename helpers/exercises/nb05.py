@@ -243,72 +243,60 @@ def stops_at_no_and_wasted():
 
 
 quiz_1 = Quiz(
-    "A model calls the only review of its test set rightly. What do we know about its accuracy?",
-    options={
-        "a": "It is 1.00, for now.",
-        "b": "It is most likely above 0.9.",
-        "c": "It is probably not below about 0.2.",
-        "d": "It is better than tossing a coin.",
-    },
-    right="c",
-    why={
-        "a": "1.00 is the share in the test set. The accuracy on other reviews is what we want to know.",
-        "b": "A model that is right in half of all cases would be right here in one of two tries.",
-        "c": "Right: the 95% interval goes from 0.21 to 1.00. It rules out hopeless models, and nothing else.",
-        "d": "A coin calls one review rightly in half of all cases, so one success doesn't set the two apart.",
-    },
+    """
+    A model calls the only review of its test set rightly. What do we know about its accuracy?
+    a) It is 1.00, for now.
+       ✗ 1.00 is the share in the test set. The accuracy on other reviews is what we want to know.
+    b) It is most likely above 0.9.
+       ✗ A model that is right in half of all cases would be right here in one of two tries.
+    c) It is probably not below about 0.2.
+       ✓ Right: the 95% interval goes from 0.21 to 1.00. It rules out hopeless models, and nothing else.
+    d) It is better than tossing a coin.
+       ✗ A coin calls one review rightly in half of all cases, so one success doesn't set the two apart.
+    """
 )
 
 quiz_2 = Quiz(
-    "Model A has 88.1% and model B 87.6% on the same 1,000 reviews. A alone is right on 48 of them, B alone on 43. "
-    "What do you say?",
-    options={
-        "a": "A is better, by half a point.",
-        "b": "These reviews can't tell A and B apart.",
-        "c": "A and B are equally good.",
-        "d": "Their intervals overlap, and that settles that no test could find a difference on these reviews.",
-    },
-    right="b",
-    why={
-        "a": "A coin falls 48 to 43 or more unevenly in about two of three tries, so chance explains it easily.",
-        "b": "Right: 48 to 43 is what a fair coin does. McNemar's test gives a p-value of about 0.7.",
-        "c": "Not shown either. A true difference of a point would go unnoticed with 1,000 reviews.",
-        "d": "The conclusion doesn't follow: in a paired comparison two models with overlapping intervals can differ.",
-    },
+    """
+    Model A has 88.1% and model B 87.6% on the same 1,000 reviews. A alone is right on 48 of them, B alone on 43.
+    What do you say?
+    a) A is better, by half a point.
+       ✗ A coin falls 48 to 43 or more unevenly in about two of three tries, so chance explains it easily.
+    b) These reviews can't tell A and B apart.
+       ✓ Right: 48 to 43 is what a fair coin does. McNemar's test gives a p-value of about 0.7.
+    c) A and B are equally good.
+       ✗ Not shown either. A true difference of a point would go unnoticed with 1,000 reviews.
+    d) Their intervals overlap, and that settles that no test could find a difference on these reviews.
+       ✗ The conclusion doesn't follow: in a paired comparison two models with overlapping intervals can differ.
+    """
 )
 
 quiz_3 = Quiz(
-    "What does temperature scaling change?",
-    options={
-        "a": "How sure the model is, but none of its answers at the threshold 0.5.",
-        "b": "The accuracy, which it raises a little.",
-        "c": "The order of the reviews by probability, and so the ROC curve.",
-        "d": "The weights of the last layer, by a short training on validation reviews.",
-    },
-    right="a",
-    why={
-        "a": "Right: all logits are divided by one number, so the larger one stays the larger one.",
-        "b": "The larger logit stays the larger one, so every prediction stays, and so does the accuracy.",
-        "c": "With two classes a smaller logit difference keeps its rank, so the curve stays as it is.",
-        "d": "No weight changes. One number is fitted, and the logits are divided by it.",
-    },
+    """
+    What does temperature scaling change?
+    a) How sure the model is, but none of its answers at the threshold 0.5.
+       ✓ Right: all logits are divided by one number, so the larger one stays the larger one.
+    b) The accuracy, which it raises a little.
+       ✗ The larger logit stays the larger one, so every prediction stays, and so does the accuracy.
+    c) The order of the reviews by probability, and so the ROC curve.
+       ✗ With two classes a smaller logit difference keeps its rank, so the curve stays as it is.
+    d) The weights of the last layer, by a short training on validation reviews.
+       ✗ No weight changes. One number is fitted, and the logits are divided by it.
+    """
 )
 
 quiz_4 = Quiz(
-    "The score on the holdout is disappointing. You think of a better learning rate. What now?",
-    options={
-        "a": "Train again and measure on the holdout: it is the best test that you have.",
-        "b": "Measure both on the holdout and report the better score, with its interval.",
-        "c": "Choose the rate on validation reviews, and measure the winner on reviews that nobody has used.",
-        "d": "Move half of the holdout into the training set; more labels help most.",
-    },
-    right="c",
-    why={
-        "a": "The holdout has told you that the first try was poor. The second would be chosen by it.",
-        "b": "The better of two scores is flattered, and the interval doesn't know that you have chosen.",
-        "c": "Right: choosing and measuring need different reviews, and the old holdout has helped to choose now.",
-        "d": "More labels do help, but reviews that have been a holdout in training make every later score a leak.",
-    },
+    """
+    The score on the holdout is disappointing. You think of a better learning rate. What now?
+    a) Train again and measure on the holdout: it is the best test that you have.
+       ✗ The holdout has told you that the first try was poor. The second would be chosen by it.
+    b) Measure both on the holdout and report the better score, with its interval.
+       ✗ The better of two scores is flattered, and the interval doesn't know that you have chosen.
+    c) Choose the rate on validation reviews, and measure the winner on reviews that nobody has used.
+       ✓ Right: choosing and measuring need different reviews, and the old holdout has helped to choose now.
+    d) Move half of the holdout into the training set; more labels help most.
+       ✗ More labels do help, but reviews that have been a holdout in training make every later score a leak.
+    """
 )
 
 progress = progress_of(__name__)
