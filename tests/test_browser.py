@@ -135,11 +135,9 @@ def address_printed(server, log):
     pytest.fail(f"start.py --no-browser serves no JupyterLab. It said:\n{log.read_text()}")
 
 
-@contextmanager
-def window(lab, browser):
-    """A new window, and a function to be called after each test in it: nothing was asked of another computer, and
-    the browser's console holds no error.
-    """
+@pytest.fixture
+def page(lab, browser):
+    """A new window. At its end nothing was asked of another computer, and the browser's console holds no error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -148,46 +146,18 @@ def window(lab, browser):
     page.on("websocket", lambda socket: asked.append(socket.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-
-    def check():
-        far = [url for url in asked if urlsplit(url).scheme in REMOTE and urlsplit(url).hostname not in LOOPBACK]
-        said = "; ".join(errors)
-        blocked = lab.blocked.read_text(encoding="utf-8") if lab.blocked.exists() else ""
-        asked.clear(), errors.clear(), lab.blocked.unlink(missing_ok=True)  # each fault fails one test
-        assert not far, f"JupyterLab asked other computers: {far}"
-        assert not said, f"the browser's console shows errors: {said}"
-        assert not blocked, f"a notebook tried to reach {blocked}"
-
     try:
-        yield page, check
+        yield page
     finally:
         context.close()
         for kernel in lab.ask("/api/kernels"):
             lab.ask(f"/api/kernels/{kernel['id']}", "DELETE")
-
-
-@pytest.fixture
-def page(lab, browser):
-    with window(lab, browser) as (page, check):
-        yield page
-        check()
-
-
-@pytest.fixture(scope="module", params=NOTEBOOKS)
-def shared(request, lab, browser):
-    with window(lab, browser) as (page, check):
-        open_notebook(page, lab, request.param)
-        yield page, request.param, check
-
-
-@pytest.fixture
-def opened(shared):
-    """Each notebook in its own window, as it is in the repository; with its name. The tests of one notebook share it,
-    in the order in which they stand here: first the fresh clone, at last the notebook that was run.
-    """
-    page, name, check = shared
-    yield page, name
-    check()
+        blocked = lab.blocked.read_text(encoding="utf-8") if lab.blocked.exists() else ""
+        lab.blocked.unlink(missing_ok=True)  # each fault fails one test
+    far = [url for url in asked if urlsplit(url).scheme in REMOTE and urlsplit(url).hostname not in LOOPBACK]
+    assert not far, f"JupyterLab asked other computers: {far}"
+    assert not errors, f"the browser's console shows errors: {'; '.join(errors)}"
+    assert not blocked, f"a notebook tried to reach {blocked}"
 
 
 def open_notebook(page, lab, name):
@@ -225,15 +195,6 @@ OUTPUTS = """[...document.querySelectorAll('.jp-Notebook .jp-OutputArea-output')
     text: output.textContent,
 }))"""
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.textContent)"
-ACTIVE_CELL = """(cell => [
-    Number(cell.dataset.windowedListIndex),
-    [...cell.querySelectorAll('.jp-InputArea .cm-line')].map(line => line.textContent).join('\\n'),
-])(document.querySelector('.jp-Notebook .jp-Cell.jp-mod-active'))"""
-HEADINGS = """[...document.querySelectorAll('.jp-Notebook :is(h1, h2, h3, h4, h5, h6)')].map(
-    heading => [Number(heading.tagName[1]), heading.textContent.replace('¶', '').trim()])"""
-LISTED = (
-    "[...document.querySelectorAll('.jp-TableOfContents .jp-tocItem-content')].map(item => item.textContent.trim())"
-)
 
 
 def check_pictures(page, number):
@@ -253,8 +214,9 @@ def test_the_printed_address_opens_the_first_notebook(page, lab):
     assert page.locator(".jp-Dialog").count() == 0, "JupyterLab asks a question before anything can be read"
 
 
-def test_a_fresh_clone_shows_its_outputs_untrusted(opened, lab):
-    page, name = opened
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_fresh_clone_shows_its_outputs_untrusted(name, page, lab):
+    open_notebook(page, lab, name)
     cells = lab.ask(f"/api/contents/notebooks/{name}")["content"]["cells"]
     assert not any(cell["metadata"].get("trusted") for cell in cells), "this test means an untrusted notebook"
     outputs = [output for cell in read(name)["cells"] for output in cell.get("outputs", [])]
@@ -279,29 +241,6 @@ def without_spaces(text):
     return re.sub(r"\s", "", text)
 
 
-def test_the_arrow_key_reaches_every_exercise(opened):
-    page, name = opened
-    reached = []
-    for place in range(len(read(name)["cells"])):
-        active, source = page.evaluate(ACTIVE_CELL)
-        assert active == place, "the arrow key is caught somewhere"
-        reached += re.findall(r"^# exercise: (\w+)", source)
-        page.keyboard.press("ArrowDown")
-    assert reached and reached == exercises_of(name)
-
-
-def test_headings_make_an_outline(opened):
-    page, _ = opened
-    headings = page.evaluate(HEADINGS)
-    levels = [level for level, _ in headings]
-    assert levels[0] == 1 and levels.count(1) == 1, headings
-    for i in range(1, len(levels)):
-        assert levels[i] <= levels[i - 1] + 1, f"a level is skipped before {headings[i]}"
-    page.locator(".lm-TabBar-tab[data-id='table-of-contents']").click()
-    page.wait_for_function(f"{LISTED}.length >= {len(headings)}")
-    assert page.evaluate(LISTED) == [text for _, text in headings]
-
-
 # --------------------------------------------------------------------------------------------- what a learner does
 
 
@@ -313,14 +252,12 @@ def run_all_cells(page):
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
 
 
-def test_all_cells_run_in_the_browser(opened, tmp_path, request):
-    """Notebook 01 for all that JupyterLab draws, bars, tables, pictures; with --all the others as well.
+BARS_TABLES_PICTURES, *OTHERS = NOTEBOOKS  # that the others run to their ends is tested by nbval anyway
 
-    That they run to their ends is tested anyway, by nbval.
-    """
-    page, name = opened
-    if name != NOTEBOOKS[0] and "not slow" in request.config.getoption("-m"):
-        pytest.skip("this notebook runs in the browser with --all")
+
+@pytest.mark.parametrize("name", [BARS_TABLES_PICTURES, *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)])
+def test_all_cells_run_in_the_browser(name, page, lab, tmp_path):
+    open_notebook(page, lab, name)
     run_all_cells(page)
     outputs = page.evaluate(OUTPUTS)
     errors = [output["text"] for output in outputs if re.search("error|stderr", output["kind"])]
