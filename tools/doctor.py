@@ -14,19 +14,8 @@ import sys
 from pathlib import Path
 
 from helpers.careful.checksums import PACKAGED
-from tools.ground import (
-    COMMAND,
-    GIGABYTES,
-    ROOT,
-    VENV,
-    Problem,
-    environment,
-    last_line,
-    module,
-    sha256,
-    site_packages,
-    venv_python,
-)
+from tools import ground
+from tools.ground import COMMAND, ROOT, VENV, Problem, environment, sha256, site_packages, venv_python
 from tools.pack import check_files, check_word, entry_for_this_computer, read_pack, target_words
 from tools.setup import STAMP, check_disk, check_venv_module, free_gigabytes, is_set_up, pinned, wrong_packages
 
@@ -48,7 +37,7 @@ def doctor(pack=None):
     ):
         try:
             for line in check():
-                print(line if line.startswith("note") else f"ok     {line}", flush=True)
+                print(line if line.startswith("note  ") else f"ok     {line}", flush=True)
         except Problem as problem:
             well = False
             print(f"FAULT  {problem}", flush=True)
@@ -95,8 +84,8 @@ def disk_finding():
             raise Problem(f"Only {free:.1f} GB are free, and trained models need 1 GB: free some space.")
         yield f"{free:.0f} GB free"
     else:
-        check_disk(GIGABYTES)
-        yield f"{free:.0f} GB free; the set-up needs {GIGABYTES}"
+        check_disk(ground.GIGABYTES)
+        yield f"{free:.0f} GB free; the set-up needs {ground.GIGABYTES}"
 
 
 def packages_finding():
@@ -127,9 +116,10 @@ def files_finding():
 def kernel_finding(*how):
     if not is_set_up():
         return
-    asked = subprocess.run(module("tools.kernel", *how), capture_output=True, env=environment(), encoding="utf-8")
+    command = ground.module("tools.kernel", *how)
+    asked = subprocess.run(command, capture_output=True, env=environment(), encoding="utf-8")
     if asked.returncode:
-        raise Problem("No notebook kernel starts: " + last_line(asked.stderr))
+        raise Problem("No notebook kernel starts: " + ground.last_line(asked.stderr))
     kernel = json.loads(asked.stdout)
     if kernel["error"]:
         raise Problem(kernel["error"])

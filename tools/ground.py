@@ -142,7 +142,10 @@ def as_program(main, *arguments):
 
 def notebooks():
     """Return {"01": path, ...}."""
-    return {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    found = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    if not found:
+        raise Problem(f"There are no notebooks in {ROOT / 'notebooks'}: fetch the course again.")
+    return found
 
 
 def write_json(path, content):

@@ -10,6 +10,7 @@ from tools.setup import set_up
 
 def open_jupyterlab(port, browser, pack=None):
     """Set up, look whether all is well, and go on as JupyterLab."""
+    first, *_ = notebooks().values()
     if port is not None and not port_is_free(port):
         raise Problem(f"Port {port} is taken by another program: choose another with --port, or leave --port out.")
     set_up(pack)
@@ -23,7 +24,7 @@ def open_jupyterlab(port, browser, pack=None):
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port or free_port()}",
         "--ServerApp.port_retries=0",
-        f"--LabApp.default_url=/lab/tree/notebooks/{min(notebooks().values()).name}",
+        f"--LabApp.default_url=/lab/tree/notebooks/{first.name}",
         # Nothing is fetched: no news, no look for updates, no list of extensions.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",

@@ -16,17 +16,7 @@ import time
 from importlib.metadata import distributions
 
 from tools import ground
-from tools.ground import (
-    GIGABYTES,
-    REQUIREMENTS,
-    ROOT,
-    VENV,
-    Problem,
-    environment,
-    last_line,
-    site_packages,
-    venv_python,
-)
+from tools.ground import REQUIREMENTS, ROOT, VENV, Problem, environment, last_line, site_packages, venv_python
 from tools.pack import check_pack, from_pack, no_match, pack_environment
 
 STAMP = VENV / "course-setup.json"  # marks the folder as ours, and says how far the set-up has come
@@ -39,7 +29,7 @@ def set_up(pack=None):
         add_course()
         return
     check_venv_module()
-    needed = check_pack(pack) if pack else GIGABYTES
+    needed = check_pack(pack) if pack else ground.GIGABYTES
     with one_at_a_time() as lock:
         if is_set_up():  # by the one that we waited for
             return
