@@ -13,27 +13,22 @@ from matplotlib.colors import to_rgb
 BLUE, ORANGE, GREEN, PINK, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676", "#000000"
 
 
-def use_style():
-    """Set fonts and sizes that can be read from the back of a room."""
-    plt.rcParams.update(
-        {
-            "figure.figsize": (8, 4.5),
-            "figure.dpi": 100,
-            "font.size": 14,
-            "axes.titlesize": 15,
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.3,
-            "lines.linewidth": 2.5,
-            "lines.markersize": 8,
-            "legend.frameon": False,
-        }
-    )
-
-
-use_style()
+plt.rcParams.update(  # fonts and sizes that can be read from the back of a room
+    {
+        "figure.figsize": (8, 4.5),
+        "figure.dpi": 100,
+        "font.size": 14,
+        "axes.titlesize": 15,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "lines.linewidth": 2.5,
+        "lines.markersize": 8,
+        "legend.frameon": False,
+    }
+)
 
 
 def show(figure, alt):
@@ -103,7 +98,7 @@ def measured(**figures):
 
 def _table(rows, columns):
     """Return a table for `display`, as HTML and as plain text. Numbers stand on the right of their column."""
-    rows = [[_readable(value) for value in row] for row in rows]
+    rows = [[readable(value) for value in row] for row in rows]
     sides = [
         "right" if all(re.match(r"[-+]?\d|–$", text) for text in column[1:]) else "left"
         for column in zip(columns, *rows, strict=True)
@@ -123,7 +118,7 @@ def _table(rows, columns):
     }
 
 
-def _readable(value):
+def readable(value):
     """Return a number or a text as a reader wants it: 0.861, 12,500, anything else as it is."""
     if isinstance(value, bool | str):
         return str(value)

@@ -50,13 +50,13 @@ def measure(reviews, validation_logits, logits, lengths, *, max_tokens, costs=No
     ]
     splits = {name: numpy.array(reviews[name]["label"]) for name in ("train", "validation", "test")}
     labels, texts, logits = splits["test"], list(reviews["test"]["text"]), numpy.asarray(logits, dtype=float)
-    if logits.shape[1] != len(names):
-        cure = f"load it with load_classifier(num_labels={len(names)})"
-        raise ValueError(f"The model knows {logits.shape[1]} classes, but the reviews have {len(names)}: {cure}.")
-    costs = 1.0 - numpy.eye(len(names)) if costs is None else numpy.asarray(costs, dtype=float)
-    if costs.shape != (len(names), len(names)) or not numpy.isfinite(costs).all():
-        cure = f"give {len(names)} rows (the true class) of {len(names)} numbers (the answer)"
-        raise ValueError(f"costs has shape {costs.shape}, and the reviews have {len(names)} classes: {cure}.")
+    classes, cure = len(names), f"load it with load_classifier(num_labels={len(names)})"
+    if logits.shape[1] != classes:
+        raise ValueError(f"The model knows {logits.shape[1]} classes, but the reviews have {classes}: {cure}.")
+    costs = 1.0 - numpy.eye(classes) if costs is None else numpy.asarray(costs, dtype=float)
+    if costs.shape != (classes, classes) or not numpy.isfinite(costs).all():
+        cure = f"give {classes} rows (the true class) of {classes} numbers (the answer)"
+        raise ValueError(f"costs has shape {costs.shape}, and the reviews have {classes} classes: {cure}.")
 
     predictions = logits.argmax(axis=1)
     right, validation_right = predictions == labels, numpy.argmax(validation_logits, axis=1) == splits["validation"]
@@ -68,8 +68,7 @@ def measure(reviews, validation_logits, logits, lengths, *, max_tokens, costs=No
     by_cost = (probabilities @ costs).argmin(axis=1)  # the class with the lowest expected cost
     always = numpy.bincount(splits["train"], minlength=len(names))
     slices = metrics.slices_by_length(right, numpy.array(lengths), max_tokens)
-    sure = probabilities.max(axis=1)
-    surest_errors = [i for i in numpy.argsort(-sure, kind="stable") if not right[i]][:6]
+    worst = [i for i in numpy.argsort(-probabilities.max(axis=1), kind="stable") if not right[i]][:6]
     return {
         "classes": names,
         "max_tokens": max_tokens,
@@ -97,12 +96,9 @@ def measure(reviews, validation_logits, logits, lengths, *, max_tokens, costs=No
         "cost_likeliest": float(costs[labels, predictions].mean()),
         "cost_lowest_expected": float(costs[labels, by_cost].mean()),
         "cost_always_the_same": float(costs[labels, (always @ costs).argmin()].mean()),
-        "slices": {
-            name: (len(part), float(part.mean()), *metrics.wilson_interval(part.sum(), len(part)))
-            for name, part in slices.items()
-        },
+        "slices": {n: (len(s), float(s.mean()), *metrics.wilson_interval(s.sum(), len(s))) for n, s in slices.items()},
         "slices_p_value": metrics.trend_p_value(list(slices.values())),
-        "worst": [(texts[i], names[labels[i]], names[predictions[i]], sure[i]) for i in surest_errors],
+        "worst": [(texts[i], names[labels[i]], names[predictions[i]], probabilities[i].max()) for i in worst],
     }
 
 
@@ -126,10 +122,7 @@ def show_report(figures):
     rows += [["always the most frequent class", figures["always_the_same"]]]
     plots.table(rows, columns=["who answers", "accuracy"])
     difference, low, high = (100 * figures[f"difference{end}"] for end in ("", "_low", "_high"))
-    print(
-        f"Only the model is right on {figures['only_model']:,} reviews, "
-        f"only {baseline} on {figures['only_baseline']:,}."
-    )
+    print(f"Right alone: the model on {figures['only_model']:,} reviews, {baseline} on {figures['only_baseline']:,}.")
     print(f"The difference is {difference:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}.")
     better = f"the model is {'better' if difference > 0 else 'worse'} on reviews like these"
     verdict = better if figures["p_value"] < 0.05 else "this test cannot tell them apart"
@@ -167,20 +160,15 @@ def model_card(figures, *, title, about, models_tried=None):
     title, about   your own words, in Markdown: what it is called, what it is for and made from
     models_tried   how many models were measured on these test texts, this one included. None: nobody counted
     """
-    names, sizes = [_in_markdown(name) for name in figures["classes"]], figures["reviews"]
-    scores = _score_rows(figures)[:-1] + [
-        [f"accuracy, {name}", *part] for name, (_, *part) in figures["slices"].items()
-    ]
-    scores = [f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |" for name, value, low, high in scores]
-    by_class = [
-        f"| {name} | {reviews:,} | {' | '.join(f'{value:.3f}' for value in values)} |"
-        for name, (_, reviews, *values, _) in zip(names, figures["by_class"], strict=True)
-    ]
-    scaling = f"\n- Divide the logits by {figures['temperature']:.2f} before softmax (fitted on the validation texts)."
-    error_after = f"; after temperature scaling {figures['error_after']:.3f}"
-    if not figures["temperature_helped"]:
-        scaling = error_after = ""
-    new_line = "\n"
+    sizes, names = figures["reviews"], [_in_markdown(name) for name in figures["classes"]]
+    scores = _score_rows(figures)[:-1]
+    scores += [[f"accuracy, {name}", *values] for name, (_, *values) in figures["slices"].items()]
+    scores = [[name, value, f"{low:.3f} to {high:.3f}"] for name, value, low, high in scores]
+    by_class = [[name, *values] for name, (_, *values) in zip(names, figures["by_class"], strict=True)]
+    scaling = error_after = ""
+    if figures["temperature_helped"]:
+        scaling = f"\n- Divide the logits by {figures['temperature']:.2f} before softmax (fitted on validation texts)."
+        error_after = f"; after temperature scaling {figures['error_after']:.3f}"
     return f"""# {title}
 
 {about}
@@ -190,13 +178,9 @@ def model_card(figures, *, title, about, models_tried=None):
 
 ## Measured on {sizes["test"]:,} test texts
 
-| score | value | 95% interval |
-|---|---|---|
-{new_line.join(scores)}
+{_markdown_table(scores, ["score", "value", "95% interval"])}
 
-| class | test texts | precision | recall | f1 |
-|---|---|---|---|---|
-{new_line.join(by_class)}
+{_markdown_table(by_class, ["class", "test texts", "precision", "recall", "f1", "AUC"])}
 
 Calibration error {figures["error_before"]:.3f}{error_after}.
 Accuracy less that of {figures["baseline"]}: {figures["difference"]:+.3f} (McNemar's p-value: {_p(figures["p_value"])}).
@@ -247,6 +231,11 @@ def _p(value):
     return "below 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def _markdown_table(rows, columns):
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(plots.readable, line))} |" for line in lines)
+
+
 def _in_markdown(name):
     """Return a class's name so that Markdown shows it as it is, in a table too, and at most 60 characters of it."""
     name = name if len(name) <= 60 else name[:59] + "…"
@@ -278,17 +267,14 @@ def _show_confusion(counts, names):
 
 def _show_reliability(figures):
     figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
-    looks = [("before", plots.ORANGE, "s"), ("after", plots.BLUE, "o")]
+    looks, found = [("before", plots.ORANGE, "s"), ("after", plots.BLUE, "o")], []
     for axes, (name, colour, marker) in zip(panels, looks, strict=True):
         sure, share, reviews = numpy.array(figures[f"reliability_{name}"]).T
         lowest = 1 / len(figures["classes"])  # the likeliest class can't have less
         axes.plot([lowest, 1], [lowest, 1], color=plots.GREY, linestyle=":")
         axes.plot(sure, share, color=colour)
         axes.scatter(sure, share, s=30 + 600 * reviews / reviews.sum(), color=colour, marker=marker)
-        axes.set(xlabel="mean confidence", title=f"{name} temperature scaling", ylim=(-0.05, 1.05))
         low, high = figures[f"chance_{name}"]
-        axes.text(lowest, 1, f"error {figures[f'error_{name}']:.3f}\nby chance {low:.3f} to {high:.3f}", va="top")
-        print(f"As sure as {name} and perfectly calibrated, a model would show an error of {low:.3f} to {high:.3f}.")
-    panels[0].set_ylabel("share right")
-    finding = f"Temperature {figures['temperature']:.2f} takes the calibration error on the test reviews"
-    plots.show(figure, f"{finding} from {figures['error_before']:.3f} to {figures['error_after']:.3f}.")
+        found.append(f"{name} temperature scaling {figures[f'error_{name}']:.3f} (by chance {low:.3f} to {high:.3f})")
+        axes.set(xlabel="mean confidence", ylabel="share right", title=found[-1], ylim=(-0.05, 1.05))
+    plots.show(figure, f"Calibration error on the test reviews: {', '.join(found)}.")
