@@ -275,6 +275,7 @@ def _show_reliability(figures):
         axes.plot(sure, share, color=colour)
         axes.scatter(sure, share, s=30 + 600 * reviews / reviews.sum(), color=colour, marker=marker)
         low, high = figures[f"chance_{name}"]
-        found.append(f"{name} temperature scaling {figures[f'error_{name}']:.3f} (by chance {low:.3f} to {high:.3f})")
+        found.append(f"{name}: {figures[f'error_{name}']:.3f} (by chance {low:.3f} to {high:.3f})")
         axes.set(xlabel="mean confidence", ylabel="share right", title=found[-1], ylim=(-0.05, 1.05))
-    plots.show(figure, f"Calibration error on the test reviews: {', '.join(found)}.")
+    plots.show(figure, f"Calibration error before and after temperature scaling: {', '.join(found)}.")
+    print("Above each panel its calibration error, and what a perfectly calibrated model that is as sure would show.")

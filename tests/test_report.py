@@ -54,6 +54,11 @@ def logits_for(split, classes, *, skill=1.5, seed=1):
     return random.normal(size=(len(labels), classes)) + skill * numpy.eye(classes)[labels]
 
 
+def cells_of(notebook):
+    """{id: source} of a notebook's cells."""
+    return {cell.id: cell.source for cell in tools.read(NOTEBOOKS / f"{notebook}.ipynb").cells}
+
+
 def figures_of(sizes=(120, 80, 90), classes=2, *, names=NAMES, costs=None, scale=1.0):
     """The figures of made-up reviews and logits; those of the test split are multiplied by `scale`."""
     reviews = reviews_of(sizes, classes, names=names)
@@ -124,12 +129,7 @@ def test_what_notebooks_01_and_05_build_by_hand_is_what_helpers_hold(monkeypatch
         "predict_logits": lambda model, loader: logits["validation"][:loader],
     }
     monkeypatch.setattr(plots, "show", lambda figure, alt: None)
-    sources = {
-        cell.id: cell.source
-        for name in ("01_transfer_learning", "05_evaluation")
-        for cell in tools.read(NOTEBOOKS / f"{name}.ipynb").cells
-    }
-    in_01 = next(source for source in sources.values() if "def fit_word_counts" in source)
+    sources = cells_of("05_evaluation")
     wanted = "012 014 016 018 020 022 026 028 030 032 034 038 040 042 044 046 052 054 058 061a 062 062b 080 076 090b"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         for number in wanted.split():
@@ -139,9 +139,8 @@ def test_what_notebooks_01_and_05_build_by_hand_is_what_helpers_hold(monkeypatch
     again, right = cells["again"], cells["right"]
     assert [again["only_model"], again["only_baseline"]] == [cells["only_bert"], cells["only_words"]]
     assert again["baseline_accuracy"] == cells["right_words"].mean()
-    differences = right.astype(float) - cells["right_words"]
-    assert metrics.bootstrap_interval(differences) == cells["bootstrap_by_hand"](differences)
-    assert (again["difference_low"], again["difference_high"]) == cells["bootstrap_by_hand"](differences)
+    interval = cells["bootstrap_by_hand"](right.astype(float) - cells["right_words"])
+    assert (again["difference_low"], again["difference_high"]) == interval
     for name, z in [("before", logits["test"]), ("after", cells["scaled"])]:
         confidence, correct = metrics.confidence_and_correct(cells["labels"], z)
         assert numpy.allclose(again[f"reliability_{name}"], cells["reliability"](confidence, correct), atol=1e-6)
@@ -162,7 +161,8 @@ def test_what_notebooks_01_and_05_build_by_hand_is_what_helpers_hold(monkeypatch
     by_hand = [line for line in cells["figures"].splitlines() if line.startswith(("| a", "| p", "| r", "| f", "Acc"))]
     assert len(by_hand) == 9 and [line for line in by_hand if line not in card] == [by_hand[7]]  # the other site's
 
-    exec(in_01[: in_01.index("most = ")], cells)
+    in_01 = next(source for source in cells_of("01_transfer_learning").values() if "def fit_word_counts" in source)
+    exec(in_01.split("\nmost = ")[0], cells)
     ours, theirs = (fit(test["text"], test["label"]) for fit in (metrics.fit_word_counts, cells["fit_word_counts"]))
     assert str(ours) == str(theirs)
     assert (ours.predict_proba(cells["texts"]) == theirs.predict_proba(cells["texts"])).all()
@@ -229,7 +229,7 @@ def test_all_is_shown_whatever_the_names_of_the_classes(names, recwarn):
     expected = [name if len(name) <= 60 else name[:59] + "…" for name in expected]
     rows = [token for token in tokens if token["type"] == "table"][1]["children"][1]["children"]
     assert [plain(row["children"][0]) for row in rows] == expected
-    assert all(len(row["children"]) == 5 for row in rows)
+    assert all(len(row["children"]) == 6 for row in rows)
     listed = next(token for token in tokens if token["type"] == "list")["children"][0]
     assert plain(listed) == "Classes: " + ", ".join(f"{n} = {name}" for n, name in enumerate(expected)) + "."
 
@@ -245,33 +245,28 @@ def test_a_temperature_that_made_the_test_loss_worse_is_named_and_left_out_of_th
     assert (f"Divide the logits by {figures['temperature']:.2f}" in card) == ("temperature" in card) == helped
 
 
-def test_the_card_says_how_many_models_were_tried():
-    _, _, figures = figures_of()
+def test_the_card_and_the_report_say_what_a_reader_might_not_think_of():
+    reviews, logits, figures = figures_of()
     assert "measured on these test texts: 3." in model_card(figures, title="Mine", about="", models_tried=3)
     assert "measured on these test texts: not counted." in model_card(figures, title="Mine", about="")
-
-
-def test_a_test_score_above_the_validation_score_is_explained_and_only_then():
-    _, _, figures = figures_of()
-    accuracy = figures["scores"]["accuracy"]
+    # A test score above the validation score is explained, and only then.
     said = {}
-    for name, validation, p_value in [("below", accuracy + 0.1, 0.5), ("chance", 0.1, 0.5), ("easier", 0.1, 0.01)]:
-        said[name] = shown(figures | {"validation_accuracy": validation, "validation_p_value": p_value})
-    assert "0.100 of the validation reviews, and chance alone" in said["chance"]
-    assert "more than chance makes: the test reviews are easier" in said["easier"]
-    assert "of the validation reviews" not in said["below"]
+    for name, validation in [("below", 5 * logits_for(reviews["validation"], 2)), ("above", numpy.zeros((80, 2)))]:
+        figures = measure(reviews, validation, logits, [9] * 90, max_tokens=20)
+        figures["validation_accuracy"] += 0.2 * (name == "below")
+        said[name] = shown(figures)
+    easier = f"above the {figures['validation_accuracy']:.3f} of the validation reviews, more than chance makes"
+    assert easier in said["above"] and "of the validation reviews" not in said["below"]
+    assert "and chance alone makes" in shown(figures | {"validation_p_value": 0.05})
 
 
 def test_copies_are_found_in_spite_of_case_and_commas():
+    texts = ["A fine film.", "🎬", "Nothing new here"], ["Two lines", "Other", "More"]
+    test = ["a fine film!!", "🎞️", "two\nlines", "fine film", "new here nothing"]
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a", "b"])})
-    texts = {
-        "train": ["A fine film.", "🎬", "Nothing new here"],
-        "validation": ["Two lines", "Other", "More"],
-        "test": ["a fine film!!", "🎞️", "two\nlines", "fine film", "new here nothing"],
-    }
     reviews = {
-        name: datasets.Dataset.from_dict({"text": some, "label": [n % 2 for n in range(len(some))]}, features=features)
-        for name, some in texts.items()
+        name: datasets.Dataset.from_dict({"text": some, "label": [0, 1, 0, 1, 0][: len(some)]}, features=features)
+        for name, some in zip(SPLITS, (*texts, test), strict=True)
     }
     figures = measure(reviews, numpy.zeros((3, 2)), numpy.zeros((5, 2)), [4] * 5, max_tokens=20)
     assert figures["copies"] == 2
@@ -304,3 +299,18 @@ def test_the_report_asks_the_model_in_the_right_order(capsys, tmp_path):
         measure(reviews, numpy.zeros((6, 2)), numpy.zeros((9, 2)), [3] * 9, max_tokens=12)
     with pytest.raises(ValueError, match="The split test is empty: .*n_test"):
         report(Model(), tokenizer, {**reviews, "test": reviews["test"].select([])}, max_tokens=12)
+
+
+def test_the_lines_of_the_recap_work_and_names_come_back(tmp_path, monkeypatch):
+    names = ["1", "Müll, alt", "sehr gut"]
+    rows = [(f"text {n} is w{n % 3}", names[n % 3]) for n in range(90)]
+    pandas.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / "my_reviews.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    cells = {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(re.search(r"```python\n(.*?)```", cells_of("05_evaluation")["nb05-121"], re.DOTALL)[1], cells)
+    test = cells["reviews"]["test"]
+    answers = cells["classify"]("my_model", test["text"])["label"]
+    right = [answer == names[label] for answer, label in zip(answers, test["label"], strict=True)]
+    assert cells["classes"] == names and cells["figures"]["scores"]["accuracy"] == numpy.mean(right)
+    assert "# My model" in printed.getvalue()
