@@ -309,7 +309,7 @@ def _first_fault(answer):
     check=_first_fault,
     hints=[
         "Run it and read the message. There are eight faults; each one repaired brings the next message.",
-        "`encode` and `make_loader(…, shuffle=True)` cure three of them at once, `loss_and_accuracy` cures another.",
+        "`encode` and `make_loader(…, shuffle=True)` cure three of them at once, `predict_logits` cures another.",
         "The validation reviews choose the epoch: keep a copy of its weights. The test reviews come after the loop, "
         "all of them, once.",
     ],
