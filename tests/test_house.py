@@ -43,7 +43,11 @@ def arrows(root):
 
 def leans_on(package, text):
     """Yield the dotted names that a module imports, and the names and paths in its strings that may be run."""
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    compared = {part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if node in compared:  # where something comes from is asked, and nothing is run
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -113,7 +117,7 @@ SOUND = {
     "helpers/careful/hub.py": "from helpers.track import current_track",
     "helpers/data.py": "from helpers.careful import hub",
     "helpers/models.py": "from .data import load",
-    "helpers/report.py": "import helpers.models, helpers.data",
+    "helpers/report.py": "import helpers.models, helpers.data\nx.__module__ == 'helpers.exercises.nb01'",
     "helpers/exercises/__init__.py": "",
     "helpers/exercises/nb01.py": "from helpers.report import report",
 }
@@ -135,6 +139,7 @@ FAULTY = {
         "helpers/plots.py": "",
     },
     "back: helpers.report → tools.colab": {"helpers/report.py": "go([python, 'tools/colab.py'])"},
+    "back: helpers.data → helpers.report": {"helpers/data.py": "importlib.import_module('helpers.report')"},
     "helpers.new has no place": {"helpers/new.py": ""},
     "helpers/\\*.py has 1301 lines": {"helpers/track.py": "\n" * 700, "helpers/data.py": "\n" * 599},
     "start.py has 131 lines": {"start.py": "\n" * 131},

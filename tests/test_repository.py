@@ -58,16 +58,14 @@ def test_what_colab_has_is_in_the_ranges():
         assert version in RANGES.get(name, SpecifierSet()), name
 
 
-def test_start_py_knows_the_same_pythons_and_checksums():
+def test_start_py_knows_the_same_pythons():
     pythons = SpecifierSet(PROJECT["requires-python"])
     versions = [(3, minor) for minor in range(6, 30)]
     assert [v for v in versions if f"{v[0]}.{v[1]}" in pythons] == [
         v for v in versions if start.OLDEST <= v <= start.NEWEST
     ]
     assert (ground.OLDEST, ground.NEWEST) == (start.OLDEST, start.NEWEST)
-    for package, path, digest in doctor.FILES:
-        assert PACKAGED[package][2][Path(path).name] == digest
-    assert all(package in PINNED for package, *_ in doctor.FILES)
+    assert set(PACKAGED) <= set(PINNED)
 
 
 def test_the_tests_run_on_the_pinned_versions():
