@@ -4,7 +4,7 @@ import functools
 import re
 
 from helpers.careful import hub
-from helpers.careful.checks import whole_numbers
+from helpers.careful.checks import all_classes_between, whole_numbers
 from helpers.track import current_track
 
 CLASS_NAMES = ["negative", "positive"]
@@ -92,12 +92,11 @@ def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed
     if sum(sizes.values()) > total:
         asked = ", ".join(f"{size:,} for {name}" for name, size in sizes.items())
         raise ValueError(f"You asked for {asked}, but there are only {total:,} different reviews: ask for fewer.")
+    classes = len(size_of_class)
     for name, size in sizes.items():
-        if 0 < size < len(size_of_class):
-            cure = f"ask for {len(size_of_class)} or more, or for 0"
-            raise ValueError(
-                f"n_{name} is {size}, too few for one review of each of {len(size_of_class)} classes: {cure}."
-            )
+        if 0 < size < classes:
+            cure = f"ask for {classes} or more, or for 0"
+            raise ValueError(f"n_{name} is {size}, too few for one review of each of {classes} classes: {cure}.")
 
     shuffled = reviews.sample(frac=1, random_state=seed)
     # Interleave the classes in proportion: the place of a row is its rank within its class, as a fraction. The first of
@@ -107,29 +106,13 @@ def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed
     place = (rank + 0.5) / size - (rank == 0) + (rank == size - 1)
     ordered = shuffled.iloc[place.argsort(kind="stable")]
     if n_validation:
-        ordered = ordered.iloc[_all_classes_between(ordered["label"].to_numpy(), n_test, n_test + n_validation)]
+        ordered = ordered.iloc[all_classes_between(ordered["label"].to_numpy(), n_test, n_test + n_validation)]
     parts = {
         "test": ordered.iloc[:n_test],
         "validation": ordered.iloc[n_test : n_test + n_validation],
         "train": ordered.iloc[total - n_train :],
     }
     return {name: parts[name].sample(frac=1, random_state=seed) for name in ("train", "validation", "test")}
-
-
-def _all_classes_between(labels, start, stop):
-    """Return the places of `labels` in an order that has every class between start and stop, after few swaps."""
-    import numpy
-
-    places = numpy.arange(len(labels))
-    for label in numpy.unique(labels):
-        part = labels[places[start:stop]]
-        if label not in part:
-            names, counts = numpy.unique(part, return_counts=True)
-            spare = start + numpy.flatnonzero(part == names[counts.argmax()])[-1]  # of the class that has most there
-            of_class = numpy.flatnonzero(labels[places] == label)
-            middle = of_class[len(of_class) // 2]  # neither the first, which is for test, nor the last, for train
-            places[[spare, middle]] = places[[middle, spare]]
-    return places
 
 
 def packaged_file():

@@ -145,6 +145,7 @@ def end_in_a_result_or_a_sentence(suffix, content):
 
 ROWS = "".join(f"film {n},{n % 2}\n" for n in range(6))
 PLAIN = "text,label\n" + ROWS
+FIRST = "label,text\n" + "".join(f"{n % 2},film {n}\n" for n in range(6))
 SIX = [(f"film {n}", n % 2) for n in range(6)]
 LINES = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in SIX)
 
@@ -189,16 +190,13 @@ CSV = {
     "spaces in the header": (" text ,\tlabel\n" + ROWS, 6),
     "spaces behind labels": (PLAIN.replace("\n", "  \n").replace("label  ", "label"), 6),
     "an index without a name": (",text,label\n" + "".join(f"{n},film {n},{n % 2}\n" for n in range(6)), 6),
-    "label first": ("label,text\n" + "".join(f"{n % 2},film {n}\n" for n in range(6)), 6),
+    "label first": (FIRST, 6),
     "other columns twice": ("x,x,text,label\n" + "".join(f"1,2,film {n},{n % 2}\n" for n in range(6)), 6),
     "a zero byte in a text": (PLAIN + "a\0b,1\n", 7),
     "a very long text": (PLAIN + "long " * 400_000 + ",1\n", 7),
     "quotes in a text": (PLAIN + '"He said ""no"", twice",1\na 5" disc,0\n', 8),
     "line breaks in texts": (PLAIN + '"One, two,\n\nand 1,\r\nsee 2,0\n1\n0,5 of 5.",1\n', 7),
-    "line breaks in texts after labels": (
-        "label,text\n" + '1,"One,\n1,000 people\n1.\n"\n' + "0,a\n0,b\n0,c\n1,d\n1,e\n",
-        6,
-    ),
+    "line breaks in texts after labels": (FIRST + '1,"One,\n1,000 people\n1.\n"\n', 7),
     "a text again": (PLAIN + "film 0,0\n", 6),
     "a text again with another label": (PLAIN + "film 0,1\n", 6),
     "labels 1.0": (PLAIN.replace("1\n", "1.0\n"), 6),
@@ -217,10 +215,10 @@ CSV = {
     "quotes within quotes": (PLAIN + '"a "quoted" word",1\n', "row 8 or later.*double quote"),
     "a quote that swallows a row": (PLAIN + '"one,1\ntwo",0\nthree,1\n', "row 8: a double quote swallows"),
     "a quote in another column": (
-        "title,text,label\n" + "".join(f"t,film {n},{n % 2}\n" for n in range(6)) + '"t,a,1\nu",b,0\n',
-        "row 8: a double quote swallows",
+        "a," + PLAIN.replace("\nfilm", "\nt,film") + '"t,a,1\nu",b,0\n',
+        "row 8: a double quote",
     ),
-    "a quote before a label": ("label,text\n0,a\n0,b\n0,c\n1,d\n1,e\n1,f\n" + '0,"g\n1,h"\n', "row 8: a double quote"),
+    "a quote before a label": (FIRST + '0,"g\n1,h"\n', "row 8: a double quote swallows"),
     "a quote in a label": (PLAIN + 'a,"1\nb,0"\n', "row 8: the class '1.*b,0' has fewer than 3"),
     "one class": ("text,label\na,1\nb,1\nc,1\n", "row 1 to the last: all labels are '1'"),
     "a class of two": (PLAIN + "a,2\nb,2\n", "row 8: the class '2' has fewer than 3 different texts"),
@@ -233,10 +231,8 @@ for one, other in (pair.split(":") for pair in ALMOST.split("|")):
     more = "".join(f'"{label} {n}","{label}"\n' for label in (one, other) for n in range(3))
     CSV[f"{one!a} and {other!a}"] = PLAIN + more, r"row \d+: the label .* is almost .*\(row \d+\); write both the same"
 for word in "None null NaN nan n/a N/A NA #N/A <NA> inf -inf Infinity ∞ - -- – ? . … \u200b".split():
-    CSV[f"label {word!a}"] = (
-        PLAIN + f"a,{word}\nb,{word}\nc,{word}\n",
-        "row 8: the label .* may stand for a missing one",
-    )
+    more = "".join(f"{n},{word}\n" for n in range(3))
+    CSV[f"label {word!a}"] = PLAIN + more, "row 8: the label .* may stand for a missing one"
 JSONL = {
     "plain": (LINES, 6),
     "Windows' line ends": (LINES.replace("\n", "\r\n"), 6),
@@ -321,6 +317,7 @@ def test_every_file_gives_its_reviews_or_one_sentence(tmp_path, suffix, content,
     if isinstance(outcome, int):
         reviews, names = read_reviews(path)
         assert len(reviews) == outcome and set(reviews["label"]) == set(range(len(names)))
+        assert (reviews["label"][:6] > 0).tolist() == [False, True] * 3
         return
     with pytest.raises(ValueError, match=outcome) as problem:
         read_reviews(path)
