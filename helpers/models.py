@@ -122,7 +122,7 @@ def classify(folder, texts):
         for batch in make_loader(input_ids, [0] * len(texts), tokenizer, batch_size=32, shuffle=False):
             ids, mask = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
             with torch.inference_mode():
-                logits[batch["index"]] = model(input_ids=ids, attention_mask=mask).logits.double().cpu()
+                logits[batch["index"]] = model(input_ids=ids, attention_mask=mask).logits.cpu().double()
     confidence, label = torch.softmax(logits / facts.get("temperature", 1.0), dim=1).max(dim=1)
     names = [model.config.id2label[number] for number in label.tolist()]
     return pandas.DataFrame({"text": texts, "label": names, "confidence": confidence.numpy()})

@@ -72,7 +72,7 @@ def explain(problem, pause):
     if isinstance(problem, OSError):
         reason = "the disk is full" if problem.errno == errno.ENOSPC else problem.strerror
         return f"its files can't be written: {reason}", None
-    return f"{type(problem).__name__}: {problem}", None
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}", None
 
 
 def sha256(path):

@@ -111,7 +111,7 @@ def _place_for_a_model(folder):
     place, here, reason = Path(folder).resolve(), Path.cwd(), None
     if Path(folder).is_symlink():
         reason = "it is a link, not a folder"
-    elif place in (here, *here.parents, Path.home()):
+    elif place in (here, *here.parents, Path(os.path.expanduser("~"))):
         reason = "other things live in it"
     elif os.path.ismount(place):
         reason = "it is a whole drive"
