@@ -31,9 +31,8 @@ def evaluate(labels, logits):
     """
     labels, logits = _checked(labels, logits)
     counts = confusion_matrix(labels, logits.argmax(axis=1), classes=logits.shape[1])
-    absent = [str(place) for place in numpy.flatnonzero(counts.sum(axis=1) == 0)]
-    if absent:
-        unknown = f"None of these reviews is of class {', '.join(absent)}, so nothing is known about it"
+    if absent := ", ".join(str(place) for place in numpy.flatnonzero(counts.sum(axis=1) == 0)):
+        unknown = f"None of these reviews is of class {absent}, so nothing is known about it"
         warnings.warn(f"{unknown}: its precision, recall and F1 count as 0, in a mean too.", stacklevel=2)
     scores = {"reviews": len(labels), **_with_interval("accuracy", numpy.trace(counts), counts.sum())}
     if len(counts) == 2:
@@ -54,10 +53,7 @@ def confusion_matrix(labels, predictions, *, classes):
 
 
 def class_scores(counts):
-    """Return precision, recall and F1 of each class, [..., classes], from confusion matrices [..., classes, classes].
-
-    A share of nothing is 0.
-    """
+    """Return precision, recall, F1 of each class, [..., classes], from confusion matrices; a share of nothing is 0."""
     correct = numpy.diagonal(counts, axis1=-2, axis2=-1).astype(float)
     predicted, true = counts.sum(axis=-2), counts.sum(axis=-1)
     return _divide(correct, predicted), _divide(correct, true), _divide(2 * correct, predicted + true)
@@ -183,9 +179,8 @@ def _checked(labels, logits):
     if not numpy.isfinite(logits).all():
         raise ValueError("Some logits are NaN or infinity: training diverged, so use a smaller learning rate.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise ValueError(
-            f"Labels go from {labels.min()} to {labels.max()}, but the logits have {logits.shape[1]} classes (from 0)."
-        )
+        found = f"Labels go from {labels.min()} to {labels.max()}"
+        raise ValueError(f"{found}, but the logits have {logits.shape[1]} classes (from 0).")
     return labels.astype(int), logits
 
 
