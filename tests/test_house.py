@@ -44,7 +44,8 @@ def arrows(root):
 def leans_on(package, text):
     """Yield the dotted names that a module imports, and the names and paths in its strings that may be run."""
     tree = ast.parse(text)
-    compared = {part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)}
+    compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    compared = {side for node in compared for side in (node.left, *node.comparators) if isinstance(side, ast.Constant)}
     for node in ast.walk(tree):
         if node in compared:  # where something comes from is asked, and nothing is run
             continue
@@ -129,6 +130,7 @@ FAULTY = {
     },
     "circle: .*commands ← tools.run": {"tools/run.py": "go([python, '-m', 'tools.commands'])"},
     "circle: .*run ← tools.commands": {"tools/run.py": "go(f'{python} -m tools.commands {path}', shell=True)"},
+    "circle: .*commands ← tools.run.*": {"tools/run.py": "assert 0 == go([python, '-m', 'tools.commands'])"},
     "circle: .*start": {"tools/run.py": "go([python, str(ROOT / 'start.py')])"},
     "circle: .*start.*": {"tools/run.py": "go([python, f'{ROOT}/start.py'])"},
     "circle: .*commands": {"tools/run.py": "runpy.run_path(os.path.join(ROOT, 'tools', 'commands.py'))"},
@@ -141,7 +143,7 @@ FAULTY = {
     "back: helpers.report → tools.colab": {"helpers/report.py": "go([python, 'tools/colab.py'])"},
     "back: helpers.data → helpers.report": {"helpers/data.py": "importlib.import_module('helpers.report')"},
     "helpers.new has no place": {"helpers/new.py": ""},
-    "helpers/\\*.py has 1301 lines": {"helpers/track.py": "\n" * 700, "helpers/data.py": "\n" * 599},
+    "helpers/\\*.py has 1301 lines": {"helpers/track.py": "\n" * 700, "helpers/data.py": "\n" * 598},
     "start.py has 131 lines": {"start.py": "\n" * 131},
 }
 
