@@ -1,4 +1,4 @@
-"""Trains a tiny BERT in forked processes, and kills them where test_checkpoints.py asks for it.
+"""Trains a tiny BERT in forked processes, and kills them where test_resuming.py asks for it.
 
 torch is imported once, here; each run then starts in a few milliseconds. One JSON job a line comes in on stdin, and
 when it has ended, its wait status goes out.
@@ -60,23 +60,30 @@ def fingerprint(model, stopping, history):
     return [digest.hexdigest(), record, stopping.best_epoch, stopping.best_loss, torch.rand(1).item()]
 
 
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
+def stop_at(model, number, action):
+    """Call `action` in the middle of the `number`-th forward pass, counted from 1, after dropout has been drawn."""
+    passes = []
+
+    def hook(*_):
+        passes.append(1)
+        if len(passes) == number:
+            action()
+
+    return model.bert.encoder.layer[1].register_forward_hook(hook)
 
 
 def die_at(call, count):
     """Replace one of the calls that write a checkpoint by one that kills this process the `count`-th time."""
-    module, name = {"save_file": (resuming, "save_file"), "fsync": (os, "fsync")}.get(call, (Path, call))
+    module, name = (os, "fsync") if call in ("write", "fsync") else (Path, call)
     usual, calls = getattr(module, name), []
 
-    def deadly(*arguments, **settings):
+    def deadly(*arguments):
         calls.append(1)
         if len(calls) == count:
-            if call == "save_file":  # half of the file is written
-                usual(*arguments, **settings)
-                os.truncate(arguments[1], os.path.getsize(arguments[1]) // 2)
-            die()
-        return usual(*arguments, **settings)
+            if call == "write":  # half of the file is written
+                os.ftruncate(arguments[0], os.fstat(arguments[0]).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return usual(*arguments)
 
     setattr(module, name, deadly)
 
