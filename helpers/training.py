@@ -97,7 +97,7 @@ def train(
     weight_decay      for AdamW; biases and LayerNorm weights are spared
     clip_norm         gradients longer than this are scaled down to it
     early_stopping    an EarlyStopping, which needs a validation_loader; afterwards the model has the best weights
-    on_epoch          a function that is called as on_epoch(history, model) after each epoch
+    on_epoch          a function that is called as on_epoch(history, model) after each epoch, dropout off
     checkpoint_dir    a folder; the same call again goes on from there after a stop (careful/resuming.py). It takes
                       up to 12 times the room of the model's weights
     seed              of dropout; on a CPU the same seed and loader give the same weights, to the last bit
@@ -182,6 +182,7 @@ def finish_epoch(run, settings, validation_loader, checkpoints, on_epoch, progre
     if run.early_stopping is not None:  # the first process decides
         run.stopped_early = bool(broadcast_object_list([run.early_stopping.update(loss, run.model)])[0])
     if on_epoch is not None:
+        run.model.eval()
         on_epoch(history, run.model)
     checkpoints.after_step(epoch_is_over=True)
 
