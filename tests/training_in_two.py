@@ -14,7 +14,8 @@ from helpers.training import predict_logits, train
 
 def train_plainly(folder=None, *, stop=None, **settings):
     """Train without dropout for 54 steps; the last batch of an epoch has one review, so one process has none."""
-    model, settings = tiny_bert(hidden_dropout_prob=0.0), {"epochs": 9, "learning_rate": 1e-3, **settings}
+    model = tiny_bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    settings = {"epochs": 9, "learning_rate": 1e-3, **settings}
     if stop:
         stop_at(model, stop, lambda: signal.raise_signal(signal.SIGINT))
     loaders = loader(41), loader(21, seed=2, shuffle=False)
