@@ -4,7 +4,7 @@ import functools
 import re
 
 from helpers.careful import hub
-from helpers.careful.checks import all_classes_between, whole_numbers
+from helpers.careful.checks import all_classes_between, sizes_of_splits, whole_numbers
 from helpers.track import current_track
 
 CLASS_NAMES = ["negative", "positive"]
@@ -78,26 +78,8 @@ def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed
     training rows from its back, at least one of each class. Then each split is shuffled, since packaged reviews are
     sorted by label. Raises ValueError where a split, or a class, is too small for that.
     """
-    total, size_of_class = len(reviews), reviews["label"].value_counts()
-    if 0 < total and size_of_class.min() < 3:
-        rare = f"The class {size_of_class.idxmin()} has only {size_of_class.min()} different reviews"
-        raise ValueError(f"{rare}, but train, validation and test need one each: add some, or leave the class out.")
-    tenth = max(len(size_of_class), total // 10)
-    n_validation = tenth if n_validation is None else n_validation
-    n_test = tenth if n_test is None else n_test
-    whole_numbers(n_validation=n_validation, n_test=n_test, seed=seed)
-    n_train = max(0, total - n_validation - n_test) if n_train is None else n_train
-    whole_numbers(n_train=n_train)
-    sizes = {"test": n_test, "validation": n_validation, "train": n_train}
-    if sum(sizes.values()) > total:
-        asked = ", ".join(f"{size:,} for {name}" for name, size in sizes.items())
-        raise ValueError(f"You asked for {asked}, but there are only {total:,} different reviews: ask for fewer.")
-    classes = len(size_of_class)
-    for name, size in sizes.items():
-        if 0 < size < classes:
-            cure = f"ask for {classes} or more, or for 0"
-            raise ValueError(f"n_{name} is {size}, too few for one review of each of {classes} classes: {cure}.")
-
+    n_train, n_validation, n_test = sizes_of_splits(reviews["label"], n_train, n_validation, n_test)
+    whole_numbers(seed=seed)
     shuffled = reviews.sample(frac=1, random_state=seed)
     # Interleave the classes in proportion: the place of a row is its rank within its class, as a fraction. The first of
     # each class comes before all others (for test), the last after them (for train).
@@ -110,7 +92,7 @@ def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed
     parts = {
         "test": ordered.iloc[:n_test],
         "validation": ordered.iloc[n_test : n_test + n_validation],
-        "train": ordered.iloc[total - n_train :],
+        "train": ordered.iloc[len(ordered) - n_train :],
     }
     return {name: parts[name].sample(frac=1, random_state=seed) for name in ("train", "validation", "test")}
 

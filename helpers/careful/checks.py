@@ -26,6 +26,32 @@ def class_numbers(labels):
     return found
 
 
+def sizes_of_splits(labels, n_train, n_validation, n_test):
+    """Return the three sizes, those that are None filled in. Raises ValueError where a split or a class is too small.
+
+    labels   a pandas Series with the class of each review
+    """
+    total, size_of_class = len(labels), labels.value_counts()
+    classes = len(size_of_class)
+    if 0 < total and size_of_class.min() < 3:
+        rare = f"The class {size_of_class.idxmin()} has only {size_of_class.min()} different reviews"
+        raise ValueError(f"{rare}, but train, validation and test need one each: add some, or leave the class out.")
+    n_validation = max(classes, total // 10) if n_validation is None else n_validation
+    n_test = max(classes, total // 10) if n_test is None else n_test
+    whole_numbers(n_validation=n_validation, n_test=n_test)
+    n_train = max(0, total - n_validation - n_test) if n_train is None else n_train
+    whole_numbers(n_train=n_train)
+    sizes = {"test": n_test, "validation": n_validation, "train": n_train}
+    if sum(sizes.values()) > total:
+        asked = ", ".join(f"{size:,} for {name}" for name, size in sizes.items())
+        raise ValueError(f"You asked for {asked}, but there are only {total:,} different reviews: ask for fewer.")
+    for name, size in sizes.items():
+        if 0 < size < classes:
+            cure = f"ask for {classes} or more, or for 0"
+            raise ValueError(f"n_{name} is {size}, too few for one review of each of {classes} classes: {cure}.")
+    return n_train, n_validation, n_test
+
+
 def all_classes_between(labels, start, stop):
     """Return the places of `labels` in an order that has every class between start and stop, after few swaps."""
     import numpy
