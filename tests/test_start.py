@@ -33,27 +33,38 @@ def tiny_course(folder):
     shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__", "results"))
     shutil.copytree(ROOT / "helpers" / "careful", folder / "helpers" / "careful")
     shutil.copy(ROOT / "helpers" / "__init__.py", folder / "helpers")
-    (folder / "requirements.txt").write_text("--no-index\n--find-links wheels\npytest==0.0.1\n")
+    (folder / "requirements.txt").write_text("pytest==0.0.1\n")
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "01_first.ipynb").write_text("{}")
     (folder / "wheels").mkdir()
-    write_wheel(folder / "wheels", "pytest")
+    lock = locked(write_wheel(folder / "wheels", "pytest"))
+    (folder / "tools" / "requirements.lock").write_text("--no-index\n--find-links wheels\n" + lock)
+    (folder / "tools" / "requirements-gpu.lock").write_text("")
     return folder
 
 
-def write_wheel(folder, name, tag="py3-none-any", requires=()):
-    """Write the wheel of a small package, version 0.0.1, that prints how it was called; `requires` lists others."""
-    about = f"{name}-0.0.1.dist-info"
+def write_wheel(folder, name, tag="py3-none-any", requires=(), version="0.0.1"):
+    """Write the wheel of a small package that prints how it was called; `requires` lists others. Returns its path."""
+    about = f"{name}-{version}.dist-info"
     required = "".join(f"Requires-Dist: {line}\n" for line in requires)
-    with zipfile.ZipFile(folder / f"{name}-0.0.1-{tag}.whl", "w") as wheel:
+    path = folder / f"{name}-{version}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(f"{name}/__init__.py", "")
         wheel.writestr(
             f"{name}/__main__.py",
             f"import os, sys; print('tiny {name} got', sys.argv[1:], os.getenv('COURSE_TRACK'), flush=True)",
         )
-        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n{required}")
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}")
         wheel.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n")
         wheel.writestr(f"{about}/RECORD", "")
+    return path
+
+
+def locked(*wheels, where=""):
+    """Return the line of a lock for these wheels of one package; `where` is its environment marker."""
+    name = wheels[0].name.partition("-")[0].replace("_", "-")
+    hashes = "".join(f" --hash=sha256:{ground.sha256(wheel)}" for wheel in wheels)
+    return f"{name}==0.0.1{where and ' ; ' + where}{hashes}\n"
 
 
 def environment(**more):
@@ -340,6 +351,8 @@ def test_no_network(course, tmp_path):
     other = tiny_course(tmp_path / "course")
     shutil.copytree(course.folder / ".venv", other / ".venv", symlinks=True)
     (other / "requirements.txt").write_text("a-package-that-is-not-here==1.0\n")
+    lock = f"a-package-that-is-not-here==1.0 --hash=sha256:{'0' * 64}\n"
+    (other / "tools" / "requirements.lock").write_text(lock)
     nobody_there = "http://127.0.0.1:9/simple"
     done = run_start(other, "test", PIP_INDEX_URL=nobody_there, PIP_RETRIES="1")
     assert_one_sentence(done, "can't reach the package index")

@@ -11,7 +11,7 @@ from tools.doctor import classroom_line, doctor
 from tools.ground import COMMAND, ROOT, VENV, Problem, call, environment, hand_over, module, notebooks
 from tools.lab import open_jupyterlab
 from tools.pack import go_on_from_a_copy, pack_around, this_computer
-from tools.setup import set_up
+from tools.setup import make_venv, one_at_a_time, set_up
 
 NAMES = ["test", "run", "doctor", "pack", "refresh", "slides", "solutions"]
 OWN_FOLDERS = "notebooks helpers tools tests workshop site .ci .git .github .devcontainer".split()
@@ -33,7 +33,7 @@ def main(arguments):
     if command == "run":
         return run_notebooks(options.numbers, options.out, pack)
     if command == "refresh":
-        return refresh(options.numbers, options.tables, pack)
+        return refresh_lock() if options.lock else refresh(options.numbers, options.tables, pack)
     if command in ("slides", "solutions"):
         return make_for_instructors(command, options.numbers, options.out, pack)
     if command == "pack":
@@ -75,6 +75,7 @@ def read_arguments(arguments):
         parser.add_argument("--room", action="store_true")
     if command == "refresh":
         parser.add_argument("--tables", action="store_true")
+        parser.add_argument("--lock", action="store_true")
     if command == "pack":
         parser.add_argument("folder")
         parser.add_argument("--platform", action="append", choices=["linux", "macos", "windows"])
@@ -128,12 +129,19 @@ def refresh(numbers, tables, pack=None):
     return hand_over(module("tools.refresh", *paths))
 
 
+def refresh_lock():
+    """Write the lock anew from requirements.txt, before a set-up needs it."""
+    with one_at_a_time() as lock:
+        make_venv(lock)
+    return hand_over(module("tools.lock", "write"))
+
+
 def make_pack(folder, platforms, pythons, pack=None):
     """Let tools/make_pack.py make a pack, or go on with one."""
     here = this_computer()
     targets = [f"{name}-{python}" for name in platforms or [here["platform"]] for python in pythons or [here["python"]]]
     set_up(pack)
-    return hand_over(module("tools.make_pack", "make", os.path.abspath(folder), *dict.fromkeys(targets)))
+    return hand_over(module("tools.make_pack", os.path.abspath(folder), *dict.fromkeys(targets)))
 
 
 def output_folder(out, otherwise):

@@ -16,8 +16,9 @@ from pathlib import Path
 from helpers.careful.checksums import PACKAGED
 from tools import ground
 from tools.ground import COMMAND, ROOT, VENV, Problem, environment, sha256, site_packages, venv_python
+from tools.lock import pinned
 from tools.pack import check_files, check_word, entry_for_this_computer, read_pack, target_words
-from tools.setup import STAMP, check_disk, check_venv_module, free_gigabytes, is_set_up, pinned, wrong_packages
+from tools.setup import STAMP, check_disk, check_venv_module, free_gigabytes, is_set_up, wrong_packages
 
 FIRST_PORT, PORTS = 8888, 50
 
@@ -94,7 +95,7 @@ def packages_finding():
     wrong = wrong_packages()
     if wrong:
         raise Problem(f"In {VENV}, {', '.join(wrong)}: remove {STAMP} and run `{COMMAND}`.")
-    yield f"{len(pinned())} packages as in requirements.txt"
+    yield f"{len(pinned(ground.REQUIREMENTS.read_text(encoding='utf-8')))} packages as in requirements.txt"
 
 
 def files_finding():

@@ -1,7 +1,6 @@
 """What `start.py pack` does: the course, its wheels and their checksums in one folder, for a classroom without network.
 
-    make_pack.py make DIR TARGET…           make the pack, or go on with one; a TARGET is linux-3.11, macos-3.13, …
-    make_pack.py pip TARGET ARGUMENT…       run pip as if it ran on that computer
+    python -m tools.make_pack DIR TARGET…     make the pack, or go on with one; a TARGET is linux-3.11, macos-3.13, …
 
 It runs with the Python of .venv, because it needs pip. pack.py uses a pack (`--from DIR`).
 
@@ -15,33 +14,16 @@ import io
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.parse
 import zipfile
 from pathlib import Path
 
-from tools import ground, pack, setup
+from tools import ground, lock, pack, setup
 from tools.ground import ROOT, Problem
 
-# What a wheel's file name may ask of each kind of computer. torch decides on macOS 14 and on Linux with glibc 2.28.
-TAGS = {
-    "linux": [
-        *(f"manylinux_2_{minor}_{{machine}}" for minor in range(28, 4, -1)),
-        *("manylinux2014_{machine}", "manylinux2010_{machine}", "manylinux1_{machine}", "linux_{machine}"),
-    ],
-    "macos": ["macosx_14_0_arm64"],
-    "windows": ["win_amd64"],
-}
-NAMES = {
-    "linux": ("posix", "linux", "Linux"),
-    "macos": ("posix", "darwin", "Darwin"),
-    "windows": ("nt", "win32", "Windows"),
-}
-MACHINES = {"linux": "x86_64", "macos": "arm64", "windows": "AMD64"}
 # GB on the stick. Measured on one Python: 0.6 for Linux (torch for processors), 1.2 for Linux, macOS and Windows.
 # The GPU libraries that the usual torch for Linux brings are an estimate.
 SHARED, EACH, GPU_LIBRARIES = 0.3, 0.35, 3.5
@@ -51,99 +33,41 @@ def target_of(text):
     """Return {"platform": …, "machine": …, "python": …} for a name such as linux-3.11."""
     platform, _, python = text.partition("-")
     here = pack.this_computer()
-    machine = here["machine"] if platform == here["platform"] == "linux" else MACHINES[platform]
+    machine = here["machine"] if platform == here["platform"] == "linux" else dict(reversed(lock.COMPUTERS))[platform]
     return {"platform": platform, "machine": machine, "python": python}
 
 
-# ------------------------------------------------------------------------------------------ pip for another computer
-
-
-def markers(target):
-    """Return the environment markers of another computer, which decide what a package requires there."""
-    os_name, sys_platform, system = NAMES[target["platform"]]
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": target["python"] + ".0",
-        "os_name": os_name,
-        "platform_machine": target["machine"],
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": system,
-        "platform_version": "",
-        "python_full_version": target["python"] + ".0",
-        "python_version": target["python"],
-        "sys_platform": sys_platform,
-    }
-
-
-def pip_elsewhere(target, arguments):
-    """Run pip with another computer's markers.
-
-    pip's own --platform chooses the wheels, but asks *this* computer what they require: packed on Linux, a pack for
-    Windows would lack colorama and hold Linux's GPU libraries.
-    """
-    from pip._vendor.packaging import markers as pips
-
-    pips.default_environment = lambda: markers(target)
-    system = markers(target)["platform_system"]
-    if not pips.Marker(f'platform_system == "{system}" and python_version == "{target["python"]}"').evaluate():
-        sys.exit("This pip can't pretend to run on another computer: run `python -m pip install pip==25.3` in .venv.")
-    sys.argv = ["pip", *arguments]
-    runpy.run_module("pip", run_name="__main__")
-
-
-def pip(target, command, *options, offline=False, quiet=False):
-    """Run one pip command for `target`. Returns what it said on stderr, or None when it went well."""
-    env = pack.pack_environment() if offline else ground.environment()
-    done = subprocess.run(
-        ground.module("tools.make_pack", "pip", pack.target_name(target), command, python=sys.executable)
-        + ["--no-input", "--disable-pip-version-check"]
-        + ["--only-binary=:all:", "--implementation=cp", f"--python-version={target['python']}"]
-        + [f"--platform={tag.format(machine=target['machine'])}" for tag in TAGS[target["platform"]]]
-        + ["-r", str(ground.REQUIREMENTS), *map(str, options)],
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.DEVNULL if quiet else None,
-        stderr=subprocess.PIPE,
-    )
-    return done.stderr.decode(errors="replace") if done.returncode else None
+# -------------------------------------------------------------------------------------------------------- the wheels
 
 
 def fetch(target, wheels):
-    """Fetch what `target` needs and `wheels` lacks. Returns the sentence that says what can't be had, or None."""
-    said = pip(target, "download", "-d", wheels)
+    """Fetch what `target` needs and `wheels` lacks. Returns the names of its wheels."""
+    entries = fetch_locked(target, wheels, ground.LOCK)
+    if target["platform"] == "linux" and lock.needs_gpu_libraries(entries):
+        entries += fetch_locked(target, wheels, ground.GPU_LOCK)
+    return sorted(urllib.parse.unquote(entry["download_info"]["url"].rpartition("/")[2]) for entry in entries)
+
+
+def fetch_locked(target, wheels, path):
+    """Fetch what a lock file names, then let pip choose from the pack alone, as it will in the classroom."""
+    locked = (*lock.HASHED, "-r", str(path))
+    said = lock.pip(target, "download", "-d", str(wheels), *locked)
     if said is None:
-        return None
+        return lock.choose(target, *locked, "--no-index", "--find-links", str(wheels), offline=True)
     problem = setup.install_problem(said)
-    if problem and "disk is full" in problem:
+    if problem == ground.DISK_FULL:
         raise Problem(
             f"{wheels.parent} or the folder for temporary files is full: free some space, or take a larger stick, and "
             "run the same command again; it goes on where it stopped."
         )
-    if problem and "can't reach" in problem:
+    if problem and "pip finds no" not in problem:
         raise Problem(problem)
-    missing = re.search(r"No matching distribution found for (\S+)", said)
-    return f"no wheel of {missing[1].rstrip(';')}" if missing else ground.last_line(said)
+    missing = re.search(r"No matching distribution found for ([^\s;]+)", said)
+    raise CannotBeHad(f"no wheel of {missing[1]}" if missing else ground.last_line(said))
 
 
-def rehearse(target, wheels):
-    """Let pip choose for `target` from the pack alone, as it will in the room. Returns the names of the wheels."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = os.path.join(folder, "report.json")
-        said = pip(
-            target,
-            "install",
-            *("--dry-run", "--quiet", "--no-index", "--find-links", wheels, "--target", folder, "--report", report),
-            offline=True,
-        )
-        if said is not None:
-            raise Problem(
-                f"The wheels for {pack.target_words(target)} don't suffice ({ground.last_line(said)}): run the same "
-                "command again."
-            )
-        with open(report, encoding="utf-8") as file:
-            chosen = json.load(file)["install"]
-    return sorted(urllib.parse.unquote(item["download_info"]["url"].rpartition("/")[2]) for item in chosen)
+class CannotBeHad(Exception):
+    """What a target needs is not to be had: the others go on without it."""
 
 
 # -------------------------------------------------------------------------------------------------------- the course
@@ -192,10 +116,8 @@ def check_names(names):
     """Raise Problem for a name that FAT32 or exFAT can't hold, or that two files would share there."""
     seen = {}
     for name in names:
-        for part in name.split("/"):
-            reserved = re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", part)
-            if reserved or re.search(r'[<>:"|?*\\\x00-\x1f]|[. ]$', part):
-                raise Problem(f"{name} has a name that a stick can't hold: rename it.")
+        if not pack.fits(name):
+            raise Problem(f"{name} has a name that a stick can't hold: rename it.")
         if seen.setdefault(name.lower(), name) != name:
             raise Problem(f"{seen[name.lower()]} and {name} are one name on a stick: rename one of them.")
 
@@ -217,10 +139,11 @@ def make(folder, targets):
     """Make a pack in `folder` for these targets. It may be stopped at any moment, and started again."""
     files = course_files(leave_out=(folder, ground.VENV, Path(f"{ground.VENV}.lock")))
     check_names(files)
-    requirements = ground.text_digest(ground.REQUIREMENTS.read_bytes())
-    if requirements != ground.text_digest(files["requirements.txt"]):
+    packages = pack.packages_digest()
+    if packages != pack.packages_digest(lambda path: files[path.relative_to(ROOT).as_posix()]):
         raise Problem(
-            "requirements.txt was changed and not committed: commit it first, for the pack holds the last commit."
+            "requirements.txt or its lock was changed and not committed: commit it first, for the pack holds the last "
+            "commit."
         )
     wheels, course = folder / "wheels", folder / "course"
     known = begin(folder)
@@ -229,16 +152,17 @@ def make(folder, targets):
     served, missing = [], []
     for number, target in enumerate(targets, 1):
         print(f"\n{number} of {len(targets)}: wheels for {pack.target_words(target)}", flush=True)
-        problem = fetch(target, wheels)
-        if problem:
+        try:
+            names = fetch(target, wheels)
+        except CannotBeHad as problem:
             print(f"Can't be had: {problem}", flush=True)
-            missing.append({**target, "problem": problem})
+            missing.append({**target, "problem": str(problem)})
             continue
-        for path in wheels.iterdir():
+        for path in wheels.glob("*.whl"):
             if path.name not in known:
                 known[path.name] = ground.sha256(path)
         write_sums(folder, {f"wheels/{name}": digest for name, digest in known.items()})
-        served.append({**target, "wheels": rehearse(target, wheels)})
+        served.append({**target, "wheels": names})
     if not served:
         raise Problem(
             f"Nothing was packed: {pack.target_words(missing[0])} can't be had ({missing[0]['problem']}). Check the "
@@ -246,7 +170,7 @@ def make(folder, targets):
         )
 
     used = {name for target in served for name in target["wheels"]}
-    for path in wheels.iterdir():
+    for path in wheels.glob("*.whl"):
         if path.name not in used:
             path.unlink()
             known.pop(path.name, None)
@@ -254,18 +178,14 @@ def make(folder, targets):
     for name in used:
         if (wheels / name).stat().st_size >= 2**32:
             raise Problem(f"{name} has 4 GiB or more, which a stick can't hold: leave its platform out.")
-    write(
-        folder / "pack.json", json.dumps({"requirements": requirements, "serves": served, "missing": missing}, indent=1)
-    )
+    facts = {"packages": packages, "serves": served, "missing": missing}
+    write(folder / "pack.json", json.dumps(facts, indent=1))
     write(folder / "START-HERE.txt", start_here(served, missing))
     write_course(course, files)
     sums = {f"wheels/{name}": known[name] for name in used}
-    for path in (
-        folder / "pack.json",
-        folder / "START-HERE.txt",
-        *(path for path in course.rglob("*") if path.is_file()),
-    ):
-        sums[path.relative_to(folder).as_posix()] = ground.sha256(path)
+    for path in (folder / "pack.json", folder / "START-HERE.txt", *course.rglob("*")):
+        if path.is_file():
+            sums[path.relative_to(folder).as_posix()] = ground.sha256(path)
     write_sums(folder, sums)
     os.replace(folder / (pack.SUMS + ".unfinished"), folder / pack.SUMS)
     if hasattr(os, "sync"):
@@ -276,27 +196,27 @@ def make(folder, targets):
 def begin(folder):
     """Take the name of a finished pack from `folder`, and what is damaged out of its wheels.
 
-    Returns {name: SHA-256} of the wheels that are well.
+    Returns {name: SHA-256} of the wheels that are well. Nothing is removed that `pack` has not made.
     """
     sums, unfinished = folder / pack.SUMS, folder / (pack.SUMS + ".unfinished")
-    try:
-        ours = unfinished.exists() or "pack.json" in pack.read_sums(sums)
-    except (OSError, ValueError):
-        ours = False
+    known = {}
+    for path in (sums, unfinished):
+        try:
+            known = known or pack.read_sums(path)
+        except (OSError, ValueError):
+            pass
     for path in (folder / "course", folder / "wheels", sums):
-        if path.exists() and not ours:
+        if path.exists() and "pack.json" not in known and not unfinished.exists():
             raise Problem(f"{path} is there, and `pack` did not make it: name an empty folder.")
+    if sums.exists():
+        pack.refuse_unlisted(folder, known)
     (folder / "wheels").mkdir(parents=True, exist_ok=True)
     if sums.exists():
         os.replace(sums, unfinished)
-    try:
-        known = pack.read_sums(unfinished)
-    except (OSError, ValueError):
-        known = {}
     for name in ("course", "course.unfinished"):
         shutil.rmtree(folder / name, ignore_errors=True)
     well = {}
-    for path in (folder / "wheels").iterdir():
+    for path in (folder / "wheels").glob("*.whl"):
         if known.get(f"wheels/{path.name}") == ground.sha256(path):
             well[path.name] = known[f"wheels/{path.name}"]
         else:
@@ -351,7 +271,8 @@ def start_here(served, missing):
         "It copies the course to the folder bert-finetuning-course in your home folder, checks every file it needs,",
         "sets the course up there and opens it. Nothing is fetched. After that the stick is no longer needed.",
         "",
-        "To check the stick: `sha256sum -c SHA256SUMS` (macOS: `shasum -a 256 -c SHA256SUMS`) in this folder.",
+        "To find damage: `sha256sum -c SHA256SUMS` in this folder (macOS: `shasum -a 256 -c SHA256SUMS`). It can't",
+        "tell where a stick comes from: whoever can change its files can change their checksums. Ask the person.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -369,12 +290,9 @@ def print_summary(folder, served, missing, sums):
     print(f"Eject the stick before you pull it out; `{ground.COMMAND} doctor --from {folder}` checks it again.")
 
 
-def main(command, *arguments):
-    if command == "pip":
-        return pip_elsewhere(target_of(arguments[0]), arguments[1:])
-    folder = Path(arguments[0])
+def main(folder, *targets):
     try:
-        make(folder, [target_of(text) for text in arguments[1:]])
+        make(Path(folder), [target_of(text) for text in targets])
     except OSError as error:
         raise Problem(
             f"The pack in {folder} can't be written ({error.strerror}): check the folder and its disk, and run the "

@@ -1,6 +1,7 @@
 """Using a pack: the course, its wheels and their checksums in one folder, for a classroom without network.
 
-Standard library alone: a pack is read before there is a virtual environment. make_pack.py makes one.
+Its checksums show damage, not origin: whoever can change a file can change its checksum. What pip installs from it must
+also have the SHA-256 that the lock names. Standard library alone, for a pack is read before there is a .venv.
 """
 
 import hashlib
@@ -16,9 +17,10 @@ from pathlib import Path
 from tools.ground import (
     COMMAND,
     GIGABYTES,
+    GPU_LOCK,
+    LOCK,
     REQUIREMENTS,
     ROOT,
-    VENV,
     Problem,
     environment,
     hand_over,
@@ -26,9 +28,13 @@ from tools.ground import (
     text_digest,
 )
 
+PACKAGES = (REQUIREMENTS, LOCK, GPU_LOCK)  # the files that decide what is installed
 SUMS = "SHA256SUMS"  # of every file of a pack, as `sha256sum -c` reads it; a pack without it is unfinished
-COPY = Path.home() / "bert-finetuning-course"  # the course of somebody who starts from a stick
+COPY = Path(os.path.expanduser("~"), "bert-finetuning-course")  # the course of somebody who starts from a stick
 AGAIN = "copy the pack again, or take another stick"
+# A part of a name that FAT32 or exFAT can't hold, or that leads out of the pack: "", "..", a drive, a backslash.
+BAD_PART = re.compile(r'(?i)|(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*[. ]|.*[<>:"|?*\\\x00-\x1f].*')
+LEFT_BEHIND = re.compile(r"(\._.*|\.DS_Store|Thumbs\.db|desktop\.ini)")  # by systems that show a folder
 WORDS = (
     "alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar papa quebec romeo "
     "sierra tango uniform victor whiskey x-ray yankee zulu"
@@ -60,7 +66,7 @@ def go_on_from_a_copy(around, arguments, pack):
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         print(f"The course was copied to {COPY}. Next time start it there; the pack is not needed then.", flush=True)
-    elif not (COPY / "start.py").is_file():
+    elif not all((COPY / name).exists() for name in ("start.py", "helpers", "notebooks")):
         raise Problem(
             f"{COPY} is there, and it is not this course: give it another name and run the same command again."
         )
@@ -77,7 +83,8 @@ def check_word(course):
 
     Notebooks are left out, for learners write into them.
     """
-    paths = [course / "requirements.txt", course / "pyproject.toml", *(course / "helpers").rglob("*.py")]
+    paths = [course / path.relative_to(ROOT) for path in PACKAGES]
+    paths += [course / "pyproject.toml", *(course / "helpers").rglob("*.py")]
     digest = hashlib.sha256()
     for path in sorted((path for path in paths if path.exists()), key=lambda path: path.parts):
         digest.update(text_digest(path.read_bytes()).encode())
@@ -140,19 +147,57 @@ def read_pack(pack):
     except ValueError:
         raise Problem(f"{pack / SUMS} is damaged: {AGAIN}.") from None
     check_files(pack, ["pack.json"], sums)
-    return json.loads((pack / "pack.json").read_text(encoding="utf-8")), sums
+    refuse_unlisted(pack, sums)
+    try:
+        facts = json.loads((pack / "pack.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        facts = None
+    if not well_formed(facts, sums):
+        raise Problem(f"{pack / 'pack.json'} is damaged: {AGAIN}.")
+    return facts, sums
 
 
 def read_sums(path):
-    """Return {name: SHA-256} from a file of checksums. Raises ValueError when it is damaged."""
-    sums = {}
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            found = re.match(r"([0-9a-f]{64})  (.+)\n$", line)
-            if not found or ".." in found[2]:
-                raise ValueError(line)
-            sums[found[2]] = found[1]
+    """Return {name: SHA-256} from a file of checksums. Raises ValueError when it is not as `pack` writes it."""
+    sums, seen = {}, set()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        found = re.fullmatch(r"([0-9a-f]{64})  (.+)", line)
+        if not found or not fits(found[2]) or found[2].lower() in seen:
+            raise ValueError(line)
+        sums[found[2]] = found[1]
+        seen.add(found[2].lower())
     return sums
+
+
+def fits(name):
+    """Can a stick hold a file of this name, and does it lie inside the pack?"""
+    return not any(BAD_PART.fullmatch(part) for part in name.split("/"))
+
+
+def refuse_unlisted(pack, sums):
+    """Raise Problem for a file in the pack's own two folders that the checksums don't list."""
+    for path in [*(pack / "course").rglob("*"), *(pack / "wheels").rglob("*")]:
+        listed = path.relative_to(pack).as_posix() in sums or LEFT_BEHIND.fullmatch(path.name)
+        if not listed and (path.is_symlink() or not path.is_dir()):
+            raise Problem(
+                f"{path} does not belong to the pack ({SUMS} doesn't list it): move it out of the pack, or take "
+                "another stick if you don't know who put it there."
+            )
+
+
+def well_formed(facts, sums):
+    """Does pack.json hold what `pack` writes into it?"""
+
+    def texts(thing, *names):
+        return isinstance(thing, dict) and all(isinstance(thing.get(name), str) for name in names)
+
+    def wheels(entry):
+        return isinstance(entry.get("wheels"), list) and all(f"wheels/{name}" in sums for name in entry["wheels"])
+
+    served = facts.get("serves") if texts(facts, "packages") else None
+    return isinstance(served, list) and all(
+        texts(entry, "platform", "machine", "python") and wheels(entry) for entry in served
+    )
 
 
 def check_files(pack, names, sums):
@@ -171,7 +216,7 @@ def check_pack(pack):
     """Check all that this computer needs of a pack. Returns the GB that a set-up from it needs."""
     facts, sums = read_pack(pack)
     entry = entry_for_this_computer(pack, facts)
-    if text_digest(REQUIREMENTS.read_bytes()) != facts["requirements"]:
+    if packages_digest() != facts["packages"]:
         raise Problem(
             f"The pack in {pack} is for another version of the course than {ROOT}: give that folder another name, "
             f"and start the pack's own {pack / 'course' / 'start.py'}."
@@ -186,12 +231,12 @@ def check_pack(pack):
 # ------------------------------------------------------------------------------------------------- what pip is told
 
 
-def from_pack(pack):
-    """Return the options that make pip install from a pack alone, and the very versions that were tried out with it."""
-    entry = entry_for_this_computer(pack, read_pack(pack)[0])
-    chosen = VENV / "course-pack.txt"
-    chosen.write_text("".join("{}=={}\n".format(*name.split("-")) for name in entry["wheels"]), encoding="utf-8")
-    return ["--no-index", "--find-links", str(pack / "wheels"), "-c", str(chosen)]
+def packages_digest(read=Path.read_bytes):
+    """Return what changes when other packages are to be installed."""
+    for path in PACKAGES:
+        if not path.exists():
+            raise Problem(f"{path} is missing: fetch the course again.")
+    return text_digest(b"".join(map(read, PACKAGES)))
 
 
 def pack_environment():

@@ -1,4 +1,4 @@
-"""Making .venv: a virtual environment with the packages of requirements.txt, from the network or from a pack.
+"""Making .venv: a virtual environment with the locked packages, from the network or from a pack.
 
 Standard library alone.
 """
@@ -17,7 +17,8 @@ from importlib.metadata import distributions
 
 from tools import ground
 from tools.ground import REQUIREMENTS, ROOT, VENV, Problem, environment, last_line, site_packages, venv_python
-from tools.pack import check_pack, from_pack, no_match, pack_environment
+from tools.lock import HASHED, normal, pinned
+from tools.pack import check_pack, no_match, pack_environment, packages_digest
 
 STAMP = VENV / "course-setup.json"  # marks the folder as ours, and says how far the set-up has come
 UNFINISHED = {"venv": "unfinished"}
@@ -29,6 +30,7 @@ def set_up(pack=None):
         add_course()
         return
     check_venv_module()
+    check_lock()
     needed = check_pack(pack) if pack else ground.GIGABYTES
     with one_at_a_time() as lock:
         if is_set_up():  # by the one that we waited for
@@ -50,7 +52,7 @@ def is_set_up():
 
 
 def wanted_stamp():
-    return {"requirements": ground.sha256(REQUIREMENTS), "python": venv_version()}
+    return {"requirements": packages_digest(), "python": venv_version()}
 
 
 def read_stamp():
@@ -100,6 +102,17 @@ def check_disk(gigabytes):
             f"Only {free:.1f} GB are free where {VENV} is to be, and the set-up needs {needed:.1f} GB: free some "
             "space, or name a folder on a larger disk in the environment variable COURSE_VENV."
         )
+
+
+def check_lock():
+    """Raise Problem unless the lock holds what requirements.txt asks for."""
+    locked = pinned(ground.LOCK.read_text(encoding="utf-8"))
+    for name, versions in pinned(REQUIREMENTS.read_text(encoding="utf-8")).items():
+        if not set(versions) <= set(locked.get(name, ())):
+            raise Problem(
+                f"{name} {versions[0]} stands in requirements.txt and not in its lock: undo that change, or run "
+                f"`{ground.COMMAND} refresh --lock`, which needs the network."
+            )
 
 
 @contextlib.contextmanager
@@ -186,9 +199,22 @@ def remove_half_installed():
 
 
 def install_requirements(lock, pack=None):
-    """Let pip install requirements.txt, with its own progress on the screen."""
+    """Let pip install what the lock names: files with the right SHA-256 alone, and nothing that it doesn't name."""
+    run_pip(ground.LOCK, lock, pack)
+    torch = site_packages().glob("torch-*.dist-info/METADATA")
+    if sys.platform == "linux" and any("Requires-Dist: nvidia-" in path.read_text(encoding="utf-8") for path in torch):
+        run_pip(ground.GPU_LOCK, lock, pack)
+    if wrong_packages():
+        raise Problem(
+            f"pip put the packages elsewhere, for {wrong_packages()[0]} in {VENV}: look for a setting of yours in what "
+            f"`{venv_python()} -m pip config list` prints, and run the same command again."
+        )
+
+
+def run_pip(locked, lock, pack=None):
+    """Let pip install one lock file, with its own progress on the screen."""
     command = [venv_python(), "-P", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    command += ["-r", REQUIREMENTS, *(from_pack(pack) if pack else [])]
+    command += [*HASHED, "-r", locked, *(["--no-index", "--find-links", pack / "wheels"] if pack else [])]
     said = ""
     with helper_process(command, lock, pack_environment() if pack else None, stderr=subprocess.PIPE) as pip:
         for line in pip.stderr:
@@ -200,33 +226,19 @@ def install_requirements(lock, pack=None):
         if pack and "No matching distribution" in said:
             raise Problem(no_match(pack, last_line(said)))
         raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
-    if wrong_packages():
-        raise Problem(
-            f"pip put the packages elsewhere, for {wrong_packages()[0]} in {VENV}: look for a setting of yours in what "
-            f"`{venv_python()} -m pip config list` prints, and run the same command again."
-        )
 
 
 def wrong_packages():
     """Return what .venv lacks of requirements.txt, or has in another version, in words."""
     found = {normal(item.metadata["Name"]): item.version for item in distributions(path=[str(site_packages())])}
     wrong = []
-    for name, version in pinned():
-        installed = found.get(normal(name))
+    for name, versions in pinned(REQUIREMENTS.read_text(encoding="utf-8")).items():
+        installed = found.get(name)
         if installed is None:
             wrong.append(f"{name} is missing")
-        elif installed.split("+")[0] != version:
-            wrong.append(f"{name} is {installed} instead of {version}")
+        elif installed.split("+")[0] not in versions:
+            wrong.append(f"{name} is {installed} instead of {versions[0]}")
     return wrong
-
-
-def pinned():
-    """Return [(name, version)] of requirements.txt."""
-    return re.findall(r"^([\w.-]+)==([^\s#;]+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def normal(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def add_course():
@@ -249,6 +261,12 @@ def install_problem(said):
         return (
             "pip can't reach the package index: check the network (and the proxy, if you need one) and run the same "
             "command again; it goes on where it stopped."
+        )
+    wrong = re.search(r"DO NOT MATCH THE HASHES.*?\n *(\S+) from ([^\s#]+)", said, re.DOTALL)
+    if wrong:
+        return (
+            f"{wrong[2].rstrip(':')} is not the file of {wrong[1]} that this course was tested with, so it was not "
+            "installed: run the same command again; if that doesn't help, ask who runs the network or made the pack."
         )
     missing = re.search(r"No matching distribution found for (\S+)", said)
     if missing:
