@@ -464,7 +464,11 @@ def test_pips_settings_on_a_computer_let_no_other_file_in(tmp_path, settings, pa
         write_wheel(course / "wheels", "pytest", requires=["evil"])
     write_wheel(course / "wheels", "evil")
     (course / "evil.txt").write_text("evil==0.0.1\n")
-    (course / "pip.conf").write_text("[install]\nrequire-hashes = 0\nno-deps = 0\nrequirement = evil.txt\n")
+    (course / "pip.conf").write_text(
+        f"[install]\nrequire-hashes = 0\nno-deps = 0\nrequirement = {course / 'evil.txt'}\n"
+    )
+    if "PIP_CONFIG_FILE" in settings:
+        settings = {"PIP_CONFIG_FILE": str(course / "pip.conf")}
     assert_one_sentence(run_start(course, "test", **settings), *parts)
     assert not [path for path in (course / ".venv").rglob("*") if path.name in ("evil", "pytest")]
 
@@ -479,7 +483,7 @@ def test_gpu_libraries_come_with_a_torch_that_asks_for_them_alone(tmp_path, own)
     with open(course / "tools" / "requirements.lock", "a") as lock:
         lock.write(locked(torch, build))
     gpu = locked(write_wheel(wheels, "nvidia_x"))
-    (course / "tools" / "requirements-gpu.lock").write_text("--no-index\n--find-links wheels\n" + gpu)
+    (course / "tools" / "requirements-gpu.lock").write_text("--no-index\n--find-links ../wheels\n" + gpu)
     if not own:
         build.unlink()
     done = run_start(course, "test")

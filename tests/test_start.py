@@ -38,7 +38,7 @@ def tiny_course(folder):
     (folder / "notebooks" / "01_first.ipynb").write_text("{}")
     (folder / "wheels").mkdir()
     lock = locked(write_wheel(folder / "wheels", "pytest"))
-    (folder / "tools" / "requirements.lock").write_text("--no-index\n--find-links wheels\n" + lock)
+    (folder / "tools" / "requirements.lock").write_text("--no-index\n--find-links ../wheels\n" + lock)
     (folder / "tools" / "requirements-gpu.lock").write_text("")
     return folder
 
