@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 import start
-from tools import commands, ground
+from tools import commands, ground, pack
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
@@ -427,7 +427,7 @@ def test_the_doctor_sets_nothing_up(tmp_path):
 
 def test_jupyterlab_asks_for_a_token_whatever_a_learners_settings_are(tmp_path):
     stamp = Path(sys.prefix, "course-setup.json")
-    if not stamp.exists() or ground.sha256(ROOT / "requirements.txt") not in stamp.read_text(encoding="utf-8"):
+    if not stamp.exists() or pack.packages_digest() not in stamp.read_text(encoding="utf-8"):
         pytest.skip("start.py did not make this Python's environment")
     for name in ("helpers", "tools", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / "course" / name)
