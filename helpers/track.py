@@ -90,6 +90,17 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Machines:
+    """Notebook 08: one short training in one process and in two (Rotten Tomatoes sentences)."""
+
+    reviews: int = 796  # the last batch of 16 has 12, so that it must be shared with care
+    tokens: int = 32
+
+    gpu = {}
+    quick = {"reviews": 60, "tokens": 24}
+
+
+@dataclass(frozen=True)
 class Track:
     """Everything that decides how long a notebook takes, in one place. The defaults are the laptop track."""
 
@@ -99,6 +110,7 @@ class Track:
     training: Training = Training()
     overfitting: Overfitting = Overfitting()
     evaluation: Evaluation = Evaluation()
+    machines: Machines = Machines()
 
     # What several notebooks share
     name: str = "laptop"  # "laptop", "gpu" or "quick"

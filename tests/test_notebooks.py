@@ -31,6 +31,7 @@ FIGURES = {
         "test_reviews test_accuracy test_accuracy_low test_accuracy_high precision recall f1 "
         "calibration_error_before calibration_error_after other_domain_accuracy"
     ),
+    "08": "processes largest_weight_difference speedup",
 }
 
 
