@@ -20,7 +20,7 @@ from tools.refresh import COLAB_GPU
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = tools.notebooks()
-LONGEST_CELL = 24  # lines: one screen
+LONGEST_CELL = 25  # lines
 MACHINE_PATH = re.compile(r"/(?:root|home|work|tmp|Users|content)/[\w.-]+|[A-Z]:\\Users\\")
 FIGURES = {
     "01": "accuracy_word_counts accuracy_frozen accuracy_finetuned accuracy_from_scratch labels seconds_finetuned",

@@ -62,32 +62,34 @@ def takes_everything():
     },
     hints=[
         "The mean over all reviews is a weighted mean of the processes' means: how much does each process weigh?",
-        "`total` is the number of all reviews. A process with 5 of 8 reviews weighs 5/8.",
+        "A process with 5 of 8 reviews weighs 5/8: `count / sum(counts)`, for each `count` of `counts`.",
     ],
     praise="It is what `train` does before it adds the gradients up: each process multiplies its own by its weight.",
 )
 def gradient_of_all(gradients, counts):
-    total = sum(counts)
-    weights = [count / total for count in counts]
-    columns = zip(*gradients, strict=True)
-    return [sum(weight * number for weight, number in zip(weights, column, strict=True)) for column in columns]
+    weights = [count / sum(counts) for count in counts]
+    mean = []
+    for numbers in zip(*gradients, strict=True):  # each process's number, for one parameter
+        pairs = zip(weights, numbers, strict=False)
+        mean.append(sum(weight * number for weight, number in pairs))
+    return mean
 
 
-@gradient_of_all.mistake(replace={"sum(counts)": "len(counts)", "count / total": "1 / total"})
+@gradient_of_all.mistake(replace={"count / sum(counts)": "1 / len(counts)"})
 def weighs_all_alike():
     """You take the plain mean, in which a process with one review counts as much as one with a hundred. Weigh each by
     its share of all reviews.
     """
 
 
-@gradient_of_all.mistake(replace={"count / total": "1"})
+@gradient_of_all.mistake(replace={"count / sum(counts)": "1"})
 def adds_without_weights():
-    """You add the gradients up without dividing, so the step grows with the number of processes. Each is a mean
-    already: weigh it by its share of all reviews.
+    """You add the gradients up as they are, so the step grows with the number of processes. Each is a mean already:
+    weigh it by its share of all reviews.
     """
 
 
-@gradient_of_all.mistake(replace={"count / total": "count"})
+@gradient_of_all.mistake(replace={"count / sum(counts)": "count"})
 def forgets_to_divide():
     """Your weights are the numbers of reviews themselves. Divide them by the number of all reviews, so that they add
     up to 1.
@@ -134,7 +136,7 @@ def sends_a_byte_each():
 
 @seconds_of_a_step.mistake(replace={"2 * (processes - 1) / processes * ": ""})
 def sends_one_row():
-    """You send one row whatever the number of machines. By the ring it is 2 · (n − 1) / n rows: none for one machine."""
+    """You send one row with any number of machines. By the ring it is 2 · (n − 1) / n rows, for one machine none."""
 
 
 @seconds_of_a_step.mistake(replace={"2 * (processes - 1) / processes": "2 * (processes - 1)"})
@@ -145,57 +147,54 @@ def sends_all_to_all():
 
 
 quiz_1 = Quiz(
-    "Four processes share a global batch of 32 reviews. What must be the same in all four before the first step?",
-    options={"a": "The weights", "b": "The reviews of the batch", "c": "The number of threads"},
-    right="a",
-    why={
-        "a": "Right. From equal weights and equal steps follow equal weights, for the whole training.",
-        "b": "Each has eight other reviews. The same ones would do the same work four times.",
-        "c": "Threads decide how fast a process is, not what it computes.",
-    },
+    """
+    Four processes share a global batch of 32 reviews. What must be the same in all four before the first step?
+    a) The weights
+       ✓ Right. From equal weights and equal steps follow equal weights, for the whole training.
+    b) The reviews of the batch
+       ✗ Each has eight other reviews. The same ones would do the same work four times.
+    c) The number of threads
+       ✗ Threads decide how fast a process is, not what it computes.
+    """
 )
 
 quiz_2 = Quiz(
-    "You double the machines and keep the global batch. What happens to the megabytes that each sends in a step?",
-    options={"a": "They double", "b": "They halve", "c": "They hardly change"},
-    right="c",
-    why={
-        "a": "In the ring each process talks to its neighbour alone, whatever the number of the others.",
-        "b": "The share of the reviews halves, but gradients have one number for each parameter, not for each review.",
-        "c": "Right: nearly two rows of gradients, from many processes. So sending soon takes longer than computing.",
-    },
+    """
+    You double the machines and keep the global batch. What happens to the megabytes that each sends in a step?
+    a) They double, as the machines do
+       ✗ In the ring each process talks to its neighbour alone, whatever the number of the others.
+    b) They halve
+       ✗ The share of the reviews halves, but gradients have one number for each parameter, not for each review.
+    c) They hardly change
+       ✓ Right: nearly two rows of gradients, from many processes. So sending soon takes longer than computing.
+    """
 )
 
 quiz_3 = Quiz(
-    "From notebook 03: one batch of 32 doesn't fit into the GPU's memory, and goes through in two parts of 16 whose "
-    "gradients are added up. What has this in common with two machines?",
-    options={
-        "a": "Nothing: there it is one machine",
-        "b": "Both get the gradient of the whole batch from its parts",
-        "c": "Both are twice as fast",
-    },
-    right="b",
-    why={
-        "a": "The arithmetic doesn't ask where the parts were computed.",
-        "b": "Right. One does the parts one after the other and saves memory, the other at the same time and saves time.",
-        "c": "One machine that takes two parts in turn is no faster.",
-    },
+    """
+    From notebook 03: one batch of 32 doesn't fit into the GPU's memory, and goes through in two parts of 16 whose
+    gradients are added up. What has this in common with two machines?
+    a) Nothing: there it is one machine
+       ✗ The arithmetic doesn't ask where the parts were computed.
+    b) Both get the gradient of the whole batch from its parts
+       ✓ Right. One does the parts one after the other and saves memory, the other at the same time and saves
+       time.
+    c) Both are twice as fast
+       ✗ One machine that takes two parts in turn is no faster.
+    """
 )
 
 quiz_4 = Quiz(
-    "From notebook 05: trained on eight machines, a model has 86.0% on 1,000 test reviews; on one it had 85.1%. "
-    "The colleague writes: more machines make better models. What do you say?",
-    options={
-        "a": "0.9 points on 1,000 reviews are within the uncertainty, and the seed differs too",
-        "b": "It is true if the global batch was kept",
-        "c": "It is true: 86.0 is more than 85.1",
-    },
-    right="a",
-    why={
-        "a": "Right. The 95% interval of one such score is about ±2 points, and a second seed moves it as well.",
-        "b": "With the same global batch the model is the same, up to rounding. So the difference has other causes.",
-        "c": "So is the result of two throws of dice. How large is the interval, and was it compared in pairs?",
-    },
+    """
+    From notebook 05: trained on eight machines, a model has 86.0% on 1,000 test reviews; on one it had 85.1%. The
+    colleague writes: more machines make better models. What do you say?
+    a) 0.9 points on 1,000 reviews are within the uncertainty, and the seed differs too
+       ✓ Right. The 95% interval of one such score is about ±2 points, and a second seed moves it as well.
+    b) It is true if the global batch was kept
+       ✗ With the same global batch the model is the same, up to rounding. So the difference has other causes.
+    c) It is true: 86.0 is more than 85.1, and both were measured on the same 1,000 reviews
+       ✗ So is the result of two throws of dice. How large is the interval, and was it compared in pairs?
+    """
 )
 
 progress = progress_of(__name__)
