@@ -478,10 +478,15 @@ def test_pips_settings_on_a_computer_let_no_other_file_in(tmp_path, settings, pa
 def test_gpu_libraries_come_with_a_torch_that_asks_for_them_alone(tmp_path, own):
     course = tiny_course(tmp_path / "course")
     wheels = course / "wheels"
-    torch = write_wheel(wheels, "torch", requires=['nvidia-x; platform_system == "Linux"'])
+    (course / "published").mkdir()
+    torch = write_wheel(course / "published", "torch", requires=['nvidia-x; platform_system == "Linux"'])
+    page = f'<a href="published/{torch.name}#sha256={ground.sha256(torch)}">{torch.name}</a>'
+    (course / "index.html").write_text(page)  # an index that tells hashes, which pip then prefers to a folder
     build = write_wheel(wheels, "torch", version="0.0.1+cpu")
     with open(course / "tools" / "requirements.lock", "a") as lock:
-        lock.write(locked(torch, build))
+        lock.write("--find-links ../index.html\n" + locked(torch))
+    own_lock = "--no-index\n--find-links ../wheels\n" + locked(build).replace("==0.0.1", "==0.0.1+cpu")
+    (course / "tools" / "requirements-own.lock").write_text(own_lock)
     gpu = locked(write_wheel(wheels, "nvidia_x"))
     (course / "tools" / "requirements-gpu.lock").write_text("--no-index\n--find-links ../wheels\n" + gpu)
     if not own:
@@ -489,7 +494,7 @@ def test_gpu_libraries_come_with_a_torch_that_asks_for_them_alone(tmp_path, own)
     done = run_start(course, "test")
     assert "tiny pytest got" in done.stdout, done.stderr
     assert bool(list((course / ".venv").rglob("nvidia_x"))) is not own
-    done = run_start(course, "pack", str(tmp_path / "stick"), PIP_FIND_LINKS=str(wheels))
+    done = run_start(course, "pack", str(tmp_path / "stick"), PIP_FIND_LINKS=f"{wheels} {course / 'index.html'}")
     assert done.returncode == 0, done.stderr
     (serves,) = json.loads((tmp_path / "stick" / "pack.json").read_text())["serves"]
     names = ["pytest-0.0.1-py3-none-any.whl", build.name if own else torch.name]
@@ -507,7 +512,7 @@ def test_the_lock_is_written_from_what_pip_chooses_for_each_computer(tmp_path):
     lines["nvidia_x"] = locked(write("nvidia_x", requires=["shared", "nvidia-y"])).split()
     torch = write("torch", requires=["shared", 'nvidia-x; platform_system == "Linux"'])
     build = write("torch", "py3-none-manylinux_2_28_x86_64", version="0.0.1+cpu")
-    lines["torch"] = [*locked(*sorted((torch, build), key=lambda path: ground.sha256(path))).split()]
+    lines["torch"], lines["own"] = locked(torch).split(), locked(build).replace("0.0.1", "0.0.1+cpu").split()
     targets = [{"platform": "linux", "machine": "x86_64", "python": python} for python in ("3.11", "3.14")]
     targets.append({"platform": "windows", "machine": "AMD64", "python": "3.11"})
     code = f"from tools import lock; lock.write({targets})"
@@ -517,10 +522,11 @@ def test_the_lock_is_written_from_what_pip_chooses_for_each_computer(tmp_path):
     linux = '; sys_platform == "linux" and platform_machine == "x86_64"'
     lines["only_new"].insert(1, linux + ' and python_version in "3.14"')
     lines["only_there"].insert(1, '; sys_platform == "win32" and platform_machine == "AMD64"')
-    for name in ("nvidia_x", "nvidia_y"):
+    for name in ("nvidia_x", "nvidia_y", "own"):
         lines[name].insert(1, linux)
     for file, names in (
         ("requirements.lock", ["gt", "only_new", "only_there", "pytest", "shared", "torch"]),
+        ("requirements-own.lock", ["own"]),
         ("requirements-gpu.lock", ["nvidia_x", "nvidia_y"]),
     ):
         written = (course / "tools" / file).read_text().replace(" \\\n   ", "").splitlines()

@@ -39,7 +39,8 @@ def tiny_course(folder):
     (folder / "wheels").mkdir()
     lock = locked(write_wheel(folder / "wheels", "pytest"))
     (folder / "tools" / "requirements.lock").write_text("--no-index\n--find-links ../wheels\n" + lock)
-    (folder / "tools" / "requirements-gpu.lock").write_text("")
+    for kind in ("own", "gpu"):
+        (folder / "tools" / f"requirements-{kind}.lock").write_text("")
     return folder
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).absolute().parent.parent
 VENV = Path(os.path.abspath(os.environ.get("COURSE_VENV") or ROOT / ".venv"))
 VENV = VENV.resolve() if VENV.is_symlink() else VENV  # moved to a larger disk, say
 REQUIREMENTS = ROOT / "requirements.txt"  # for people; what is installed is in the lock, every file with its SHA-256
-LOCK, GPU_LOCK = ROOT / "tools" / "requirements.lock", ROOT / "tools" / "requirements-gpu.lock"
+LOCK, OWN_LOCK, GPU_LOCK = (ROOT / "tools" / f"requirements{kind}.lock" for kind in ("", "-own", "-gpu"))
 OLDEST, NEWEST = (3, 11), (3, 14)  # as in start.py, which imports nothing before it has looked at the Python
 PYTHONS = f"3.{OLDEST[1]} to 3.{NEWEST[1]}"
 GIGABYTES = 6 if sys.platform == "linux" else 3  # of a set-up: on Linux the usual torch brings its GPU libraries

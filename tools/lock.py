@@ -1,10 +1,12 @@
 """The lock: every file that a set-up may install, with its SHA-256. And pip as it would run on another computer.
 
-    python -m tools.lock write                   write both lock files from requirements.txt (`start.py refresh --lock`)
+    python -m tools.lock write                   write the lock files from requirements.txt (`start.py refresh --lock`)
     python -m tools.lock pip TARGET ARGUMENT…    run pip as if it ran on that computer; TARGET is JSON
 
 requirements.lock is for everybody. requirements-gpu.lock holds what torch requires on Linux alone: GPU libraries, some
-3 GB, which a torch for processors doesn't ask for. Both are complete, so that pip installs them with --no-deps.
+3 GB, which a torch for processors doesn't ask for. requirements-own.lock holds builds that only some indexes have
+(torch 2.13.0+cpu): they are tried first, for beside a published file that an index gives a hash of, pip takes no other.
+All are complete, so that pip installs them with --no-deps.
 
 It runs with the Python of .venv, because it needs pip. No file is downloaded: the package index tells the hashes.
 """
@@ -167,7 +169,7 @@ def lock_text(found, targets):
     """Return the lines of a lock. found: [(target, entry), …]"""
     pins, versions = {}, {}
     for target, entry in found:
-        name, version = normal(entry["metadata"]["name"]), entry["metadata"]["version"].partition("+")[0]
+        name, version = normal(entry["metadata"]["name"]), entry["metadata"]["version"]
         digest = entry["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256")
         if not digest:
             raise Problem(f"The package index tells no SHA-256 of {name} {version}: use another index.")
@@ -182,6 +184,12 @@ def lock_text(found, targets):
         hashes = "".join(f" \\\n    --hash=sha256:{digest}" for digest in sorted(digests))
         text += f"{name}=={version}{' ; ' if condition else ''}{condition}{hashes}\n"
     return text
+
+
+def without(text, names):
+    """Return a lock's text without these packages."""
+    lines = re.split(r"\n(?=\S)", text)
+    return "\n".join(line for line in lines if normal(line.partition("==")[0]) not in names)
 
 
 def marker(where, targets):
@@ -201,14 +209,17 @@ def marker(where, targets):
 
 
 def write(targets=TARGETS):
-    """Write both lock files."""
+    """Write the lock files."""
     wanted = pinned(ground.REQUIREMENTS.read_text(encoding="utf-8"))
     print(f"Asking the package index about {len(targets)} kinds of computers: some minutes.", flush=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         chosen = list(pool.map(lambda target: candidates(target, wanted), targets))
     found = [(target, entry) for target, entries in zip(targets, chosen, strict=True) for entry in entries]
     gpu = gpu_libraries(found)
+    own = [pair for pair in found if "+" in pair[1]["metadata"]["version"]]
+    found = [pair for pair in found if pair not in own]
     for path, part in (
+        (ground.OWN_LOCK, own),
         (ground.LOCK, [pair for pair in found if normal(pair[1]["metadata"]["name"]) not in gpu]),
         (ground.GPU_LOCK, [pair for pair in found if normal(pair[1]["metadata"]["name"]) in gpu]),
     ):

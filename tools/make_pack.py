@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.parse
 import zipfile
 from pathlib import Path
@@ -42,7 +43,14 @@ def target_of(text):
 
 def fetch(target, wheels):
     """Fetch what `target` needs and `wheels` lacks. Returns the names of its wheels."""
-    entries = fetch_locked(target, wheels, ground.LOCK)
+    try:
+        entries = fetch_locked(target, wheels, ground.OWN_LOCK)
+    except CannotBeHad:
+        entries = []
+    with tempfile.TemporaryDirectory() as folder:
+        rest, own = Path(folder, "rest.lock"), {lock.normal(entry["metadata"]["name"]) for entry in entries}
+        rest.write_text(lock.without(ground.LOCK.read_text(encoding="utf-8"), own), encoding="utf-8")
+        entries += fetch_locked(target, wheels, rest)
     if target["platform"] == "linux" and lock.needs_gpu_libraries(entries):
         entries += fetch_locked(target, wheels, ground.GPU_LOCK)
     return sorted(urllib.parse.unquote(entry["download_info"]["url"].rpartition("/")[2]) for entry in entries)

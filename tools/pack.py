@@ -19,6 +19,7 @@ from tools.ground import (
     GIGABYTES,
     GPU_LOCK,
     LOCK,
+    OWN_LOCK,
     REQUIREMENTS,
     ROOT,
     Problem,
@@ -28,7 +29,7 @@ from tools.ground import (
     text_digest,
 )
 
-PACKAGES = (REQUIREMENTS, LOCK, GPU_LOCK)  # the files that decide what is installed
+PACKAGES = (REQUIREMENTS, LOCK, OWN_LOCK, GPU_LOCK)  # the files that decide what is installed
 SUMS = "SHA256SUMS"  # of every file of a pack, as `sha256sum -c` reads it; a pack without it is unfinished
 COPY = Path(os.path.expanduser("~"), "bert-finetuning-course")  # the course of somebody who starts from a stick
 AGAIN = "copy the pack again, or take another stick"

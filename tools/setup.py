@@ -200,6 +200,7 @@ def remove_half_installed():
 
 def install_requirements(lock, pack=None):
     """Let pip install what the lock names: files with the right SHA-256 alone, and nothing that it doesn't name."""
+    run_pip(ground.OWN_LOCK, lock, pack, must=False)
     run_pip(ground.LOCK, lock, pack)
     torch = site_packages().glob("torch-*.dist-info/METADATA")
     if sys.platform == "linux" and any("Requires-Dist: nvidia-" in path.read_text(encoding="utf-8") for path in torch):
@@ -211,8 +212,8 @@ def install_requirements(lock, pack=None):
         )
 
 
-def run_pip(locked, lock, pack=None):
-    """Let pip install one lock file, with its own progress on the screen."""
+def run_pip(locked, lock, pack=None, must=True):
+    """Let pip install one lock file, with its own progress on the screen. must: is it a fault if that can't be had?"""
     command = [venv_python(), "-P", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     command += [*HASHED, "-r", locked, *(["--no-index", "--find-links", pack / "wheels"] if pack else [])]
     said = ""
@@ -220,9 +221,9 @@ def run_pip(locked, lock, pack=None):
         for line in pip.stderr:
             line = line.decode(errors="replace")
             said += line
-            print(line, end="", file=sys.stderr, flush=True)
+            print(line if must else "", end="", file=sys.stderr, flush=True)
         pip.wait()
-    if pip.returncode:
+    if pip.returncode and must:
         if pack and "No matching distribution" in said:
             raise Problem(no_match(pack, last_line(said)))
         raise Problem(install_problem(said) or "pip could not install the packages: " + last_line(said))
