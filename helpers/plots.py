@@ -124,4 +124,6 @@ def readable(value):
         return str(value)
     if isinstance(value, numbers.Integral):
         return f"{value:,}"
+    if isinstance(value, numbers.Real) and 0 < abs(value) < 0.0005:
+        return f"{value:.0e}"  # not 0.000
     return f"{value:,.3f}" if isinstance(value, numbers.Real) else str(value)

@@ -73,3 +73,9 @@ def test_labels_have_the_contrast_that_text_on_white_needs(colour):
     )
     plt.close(figure)
     assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5
+
+
+def test_a_small_number_is_not_shown_as_nothing():
+    assert [plots.readable(value) for value in (8e-07, -8e-07, 0.0, 0.0005, 0.861)] == [
+        *("8e-07", "-8e-07", "0.000", "0.001", "0.861")
+    ]

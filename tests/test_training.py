@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import weakref
@@ -680,25 +681,26 @@ def test_a_limit_known_beforehand_needs_no_failure(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """A folder, and what each of two processes under torchrun found in it: training_in_two.py."""
+    """A folder, and what each of two processes found in it: training_in_two.py, started as on two computers."""
     folder = tmp_path_factory.mktemp("two")
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "processor_has_bf16", lambda: False)
         in_two.train_plainly(folder / "one", stop=10)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    process = subprocess.Popen(
-        [*command, in_two.__file__, folder],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(training.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    command += ["--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}", "--local-addr=127.0.0.1"]
+    env = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    settings = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True, "env": env}
+    nodes = [subprocess.Popen([*command, in_two.__file__, folder], **settings) for _ in range(2)]
     try:
-        printed = process.communicate(timeout=200)[0]
+        printed = "".join([node.communicate(timeout=200)[0] for node in nodes])
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for node in nodes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
     return folder, printed, [json.loads((folder / f"{number}.json").read_text()) for number in (0, 1)]
 
 
