@@ -13,7 +13,9 @@ Each module is built by hand in a notebook first and imported afterwards:
     exercises  answers that are checked at once
 
 The careful parts are out of a beginner's way in `careful`: own_data reads people's own files, hub checks files and
-fetches those of the gpu track, saved_models replaces no other files, and resuming lets a stopped training go on.
+fetches those of the gpu track, saved_models replaces no other files, and resuming lets a stopped training go on. checks
+refuses what would be silently wrong; memory and processes fit a batch to a GPU, and to several; names, progress and
+tables decide how things look.
 """
 
 import warnings

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from helpers.careful.checks import class_numbers, whole_numbers
+from helpers.careful.checks import check_encoding, check_for_batches, class_numbers
 
 KEEP = ("head", "tail", "head+tail")
 
@@ -15,16 +15,7 @@ def encode(texts, tokenizer, *, max_tokens, keep="head+tail"):
     head and the rest from the tail (Sun et al. 2019, https://arxiv.org/abs/1905.05583, found this best on IMDb).
     max_tokens is from 3 to what the tokenizer's model can hold (512).
     """
-    if isinstance(texts, str):
-        raise ValueError("encode got one text, but it wants a list of texts: write [text] instead of text.")
-    if keep not in KEEP:
-        raise ValueError(f"keep is {keep!r}, but it must be one of {', '.join(KEEP)}.")
-    whole_numbers(max_tokens=max_tokens, least=3)
-    if max_tokens > tokenizer.model_max_length:
-        most = tokenizer.model_max_length
-        raise ValueError(
-            f"max_tokens is {max_tokens}, but the tokenizer's model has places for {most}: use {most} or fewer."
-        )
+    check_encoding(texts, tokenizer, max_tokens, keep, KEEP)
     budget = max_tokens - 2  # without [CLS] and [SEP]
     head = {"head": budget, "tail": 0, "head+tail": budget // 4}[keep]
     tail = budget - head
@@ -50,14 +41,7 @@ def make_loader(input_ids, labels, tokenizer, *, batch_size, shuffle, seed=0):
     A batch is a dict of tensors: input_ids and attention_mask [reviews, tokens], labels [reviews], and index
     [reviews], the place of each review in `input_ids`. Every review comes exactly once an epoch.
     """
-    if len(input_ids) != len(labels):
-        raise ValueError(f"There are {len(input_ids)} reviews but {len(labels)} labels: they must be equally many.")
-    if len(input_ids) == 0:
-        raise ValueError("There are no reviews to make batches of: give make_loader at least one.")
-    if not all(isinstance(ids, list) and ids for ids in input_ids):
-        raise ValueError("make_loader wants a list of token ids for each review: get them from encode.")
-    whole_numbers(batch_size=batch_size, least=1)
-    whole_numbers(seed=seed)
+    check_for_batches(input_ids, labels, batch_size, seed)
     reviews = [
         {"input_ids": ids, "label": label, "index": index}
         for index, (ids, label) in enumerate(zip(input_ids, class_numbers(labels), strict=True))

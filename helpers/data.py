@@ -8,15 +8,6 @@ from helpers.careful.checks import all_classes_between, sizes_of_splits, whole_n
 from helpers.track import current_track
 
 CLASS_NAMES = ["negative", "positive"]
-IMDB_ON_THE_HUB = {
-    "repository": "stanfordnlp/imdb",
-    "revision": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
-    "checksums": {  # first the training reviews, then the official test reviews
-        "plain_text/train-00000-of-00001.parquet": "db47d16b5c297cc0dd625e519c81319c24c9149e70e8496de5475f6fa928342c",
-        "plain_text/test-00000-of-00001.parquet": "b52e26e2f872d282ffac460bf9770b25ac6f102cda0e6ca7158df98c94e8b3da",
-    },
-    "kind": "dataset",
-}
 
 
 def load_reviews(
@@ -119,15 +110,11 @@ def imdb_from_the_hub():
     """
     import pandas
 
-    try:
-        folder = hub.fetch(**IMDB_ON_THE_HUB)
-    except hub.HubProblem as problem:
-        print(
-            f"stanfordnlp/imdb can't be had from the Hub ({problem}): the packaged 25,000 IMDb reviews take its place "
-            "until you restart the kernel."
-        )
+    instead = "the packaged 25,000 IMDb reviews take its place"
+    folder = hub.fetch_or_say("stanfordnlp/imdb", hub.IMDB_ON_THE_HUB, instead)
+    if folder is None:
         return None
-    tables = [pandas.read_parquet(folder / name) for name in IMDB_ON_THE_HUB["checksums"]]
+    tables = [pandas.read_parquet(folder / name) for name in hub.IMDB_ON_THE_HUB["checksums"]]
     return tuple(table.assign(text=table["text"].map(clean)) for table in tables)
 
 

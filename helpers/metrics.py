@@ -14,6 +14,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from helpers.careful.checks import check_confidence, labels_and_logits
+
 
 def fit_word_counts(texts, labels):
     """Return the baseline of notebook 01, fitted: TF-IDF of words and pairs of words, with logistic regression."""
@@ -29,7 +31,7 @@ def evaluate(labels, logits):
     (macro). A share of reviews has a Wilson interval; f1 and the means have a bootstrap interval. (Below about six
     reviews a class that one is too narrow.) Warns of a class that no review has.
     """
-    labels, logits = _checked(labels, logits)
+    labels, logits = labels_and_logits(labels, logits)
     counts = confusion_matrix(labels, logits.argmax(axis=1), classes=logits.shape[1])
     if absent := ", ".join(str(place) for place in numpy.flatnonzero(counts.sum(axis=1) == 0)):
         unknown = f"None of these reviews is of class {absent}, so nothing is known about it"
@@ -134,11 +136,7 @@ def calibration_error(confidence, correct, *, bins=15):
     share that is right; the differences are averaged, weighted by the reviews in the bin.
     """
     confidence, correct = numpy.asarray(confidence, dtype=float), numpy.asarray(correct, dtype=float)
-    if confidence.ndim != 1 or confidence.shape != correct.shape or len(confidence) == 0:
-        shapes = f"confidence has shape {confidence.shape} and correct {correct.shape}"
-        raise ValueError(f"{shapes}: one confidence and one correct (True or False) per review are needed.")
-    if not ((confidence >= 0) & (confidence <= 1)).all():
-        raise ValueError("Some confidences are not between 0 and 1: give probabilities, not logits or per cent.")
+    check_confidence(confidence, correct)
     return sum(abs(sure - share) * n for sure, share, n in reliability(confidence, correct, bins=bins)) / len(correct)
 
 
@@ -159,7 +157,7 @@ def fit_temperature(labels, logits):
     Fit it on validation reviews, never on the test set. Above 1: the model was too confident. It never changes which
     class is predicted. Searched between 0.05 and 20; 1 where all logits of each review are equal, since any would do.
     """
-    labels, logits = _checked(labels, logits)
+    labels, logits = labels_and_logits(labels, logits)
     if (logits == logits[:, :1]).all():
         return 1.0
 
@@ -167,21 +165,6 @@ def fit_temperature(labels, logits):
         return losses(labels, logits / numpy.exp(log_temperature)).mean()
 
     return float(numpy.exp(scipy.optimize.minimize_scalar(loss, bounds=numpy.log([0.05, 20]), method="bounded").x))
-
-
-def _checked(labels, logits):
-    labels, logits = numpy.asarray(labels), numpy.asarray(logits, dtype=float)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
-        shapes = f"labels have shape {labels.shape} and logits {logits.shape}"
-        raise ValueError(f"{shapes}: one label and one row of logits per review are needed.")
-    if (labels != numpy.floor(labels)).any():
-        raise ValueError("Some labels are not whole numbers: give each class a number, counted from 0.")
-    if not numpy.isfinite(logits).all():
-        raise ValueError("Some logits are NaN or infinity: training diverged, so use a smaller learning rate.")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        found = f"Labels go from {labels.min()} to {labels.max()}"
-        raise ValueError(f"{found}, but the logits have {logits.shape[1]} classes (from 0).")
-    return labels.astype(int), logits
 
 
 def _with_interval(name, successes, total):

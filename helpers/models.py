@@ -1,31 +1,19 @@
 """The tokenizer and the pretrained BERT. Notebook 01 looks inside them, notebook 02 takes the tokenizer apart."""
 
-import functools
 import json
 from pathlib import Path
 
 import torch
 import transformers
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import BertConfig, BertTokenizer
+from transformers import BertConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from helpers.batches import encode, make_loader
 from helpers.careful import hub, saved_models
+from helpers.careful.checks import list_of_texts
 from helpers.data import imdb_from_the_hub
 from helpers.track import current_track
-
-BERT_ON_THE_HUB = {
-    "repository": "google-bert/bert-base-uncased",
-    "revision": "86b5e0934494bd15c9632b12f734a8a67f723594",
-    "checksums": {
-        "config.json": "7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
-        "tokenizer_config.json": "a025160ef0431f1a392f6f050c1310f4c5d9fb6f275932dbccba73c4d214bf10",
-        "tokenizer.json": "ce64fce797c24f68df90b40a3f74f579b336a493db14bd583fd520ea0d8c9a98",
-        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-        "model.safetensors": "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",  # 440,449,768 bytes
-    },
-}
 
 # Notebook 01 explains the library's report on newly initialized weights once; from then on it would be noise.
 transformers.logging.set_verbosity_error()
@@ -42,18 +30,7 @@ def packaged_model():
 
 def load_tokenizer(checkpoint=None, *, track=None):
     """Return the tokenizer that belongs to `checkpoint`: a folder, or None for the track's own model."""
-    folder = _folder_of(checkpoint, track or current_track())
-    cure = "copy the tokenizer files of that model into it, or save the model again with save_classifier"
-    try:
-        name = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
-        tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as problem:  # whatever the libraries raise about a missing or damaged file
-        raise ValueError(f"The tokenizer in {folder} can't be read ({problem}): {cure}.") from problem
-    if name not in (None, "BertTokenizer", "BertTokenizerFast"):
-        raise ValueError(f"The tokenizer in {folder} is a {name}, but the course reads BERT's alone: {cure}.")
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # every word would be [UNK]
-        raise ValueError(f"The tokenizer in {folder} knows no words: {cure}.")
-    return tokenizer
+    return saved_models.read_tokenizer(_folder_of(checkpoint, track or current_track()))
 
 
 def load_classifier(checkpoint=None, *, num_labels=None, pretrained=True, dropout=None, frozen_layers=0, track=None):
@@ -72,11 +49,7 @@ def load_classifier(checkpoint=None, *, num_labels=None, pretrained=True, dropou
     track = track or current_track()
     folder = _folder_of(checkpoint, track)
     trained = saved_models.outputs_of(folder) if pretrained else None
-    if num_labels is not None and trained not in (None, num_labels):
-        raise ValueError(
-            f"The model in {folder} has {trained} classes, not {num_labels}: leave num_labels out to use it, or "
-            f"start anew with load_classifier(num_labels={num_labels})."
-        )
+    saved_models.check_outputs(folder, trained, num_labels)
     config = BertConfig.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa")
     if (num_labels or trained or config.num_labels) != config.num_labels:
         config.num_labels = num_labels or trained  # this takes the names away that the folder has for another number
@@ -84,7 +57,7 @@ def load_classifier(checkpoint=None, *, num_labels=None, pretrained=True, dropou
     if dropout is not None:
         config.hidden_dropout_prob = dropout
     if pretrained:
-        model = _with_weights(folder, config)
+        model = saved_models.read_weights(BertForSequenceClassification, folder, config)
     else:
         model = BertForSequenceClassification(config)
     use_quick_dropout(model)
@@ -100,18 +73,7 @@ def classify(folder, texts):
     """
     import pandas
 
-    if isinstance(texts, (str, pandas.DataFrame)):
-        cure = (
-            "write [text] instead of text" if isinstance(texts, str) else 'take its column of texts, table["text"] say'
-        )
-        raise ValueError(f"classify wants a list of texts, but it got a {type(texts).__name__}: {cure}.")
-    texts = list(texts)
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"Number {number} of the texts is {text!r}, but it must be a text: take it out or mend it."
-            )
-    folder = Path(folder)
+    texts, folder = list_of_texts(texts), Path(folder)
     model, tokenizer, facts = load_classifier(folder), load_tokenizer(folder), saved_facts(folder) or {}
     if saved_models.outputs_of(folder) is None:
         raise ValueError(f"The model in {folder} has no trained head, so it can't classify: train and save it first.")
@@ -204,7 +166,7 @@ def save_classifier(model, tokenizer, folder, *, class_names=None, **facts):
     """
     facts = json.dumps(facts, indent=1)
     if class_names is not None:
-        _name_classes(model, class_names)
+        saved_models.name_classes(model, class_names)
 
     def write(new):
         model.save_pretrained(new)
@@ -229,58 +191,13 @@ def sentiment_recipe(track):
     names = ("imdb_train", "imdb_validation", "imdb_test", "max_tokens", "epochs", "learning_rate")
     recipe = {"track": track.name, **{name: getattr(track, name) for name in names}, "seed": 0}
     if track.use_hub:  # there it depends on the Hub which model is trained, and on which reviews
-        recipe["bert_from_the_hub"] = bert_from_the_hub() is not None
+        recipe["bert_from_the_hub"] = hub.bert_from_the_hub() is not None
         recipe["imdb_from_the_hub"] = imdb_from_the_hub() is not None
     return recipe
-
-
-def _name_classes(model, class_names):
-    """Give the outputs of the model their names."""
-    names = [class_names] if isinstance(class_names, str) else [str(name).strip() for name in class_names]
-    count = model.config.num_labels
-    if len(names) != count or len(set(names)) != count or "" in names:
-        raise ValueError(f"class_names is {class_names!r}, but this model needs {count} different names, one each.")
-    model.config.id2label = dict(enumerate(names))
-    model.config.label2id = {name: number for number, name in enumerate(names)}
 
 
 def _folder_of(checkpoint, track):
     """Return the folder of a model."""
     if checkpoint is not None:
         return saved_models.bert_folder(checkpoint)
-    return (bert_from_the_hub() if track.use_hub else None) or packaged_model()
-
-
-def _with_weights(folder, config):
-    """Return the classifier with the weights of `folder`. A missing head is new."""
-    model, found = BertForSequenceClassification.from_pretrained(
-        folder,
-        config=config,
-        dtype=torch.float32,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
-    lost = sorted(name for name in found["missing_keys"] if not name.startswith("classifier."))
-    if lost:
-        raise ValueError(f"The model.safetensors in {folder} lacks {len(lost)} of BERT's weights ({lost[0]} first).")
-    for numbers in (*model.parameters(), *model.buffers()):
-        numbers.data = numbers.data.clone()  # into memory: Windows can't replace a file that is mapped
-    return model
-
-
-@functools.cache
-def bert_from_the_hub():
-    """Return the folder of bert-base-uncased, or None where the packaged model takes its place, and say so.
-
-    Asked once in a process: what is decided then holds for every model and tokenizer until the kernel is restarted.
-    """
-    try:
-        return hub.fetch(**BERT_ON_THE_HUB)
-    except hub.HubProblem as problem:
-        print(
-            f"bert-base-uncased can't be had from the Hub ({problem}): the packaged 6-layer BERT takes its place "
-            "until you restart the kernel."
-        )
-        return None
+    return (hub.bert_from_the_hub() if track.use_hub else None) or packaged_model()

@@ -4,10 +4,11 @@ import base64
 import html
 import io
 import numbers
-import re
 
 import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
+
+from helpers.careful.tables import both_ways
 
 # Okabe and Ito's colours, safe for colour-blind eyes. Every line also has its own marker or line style.
 BLUE, ORANGE, GREEN, PINK, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676", "#000000"
@@ -81,7 +82,7 @@ def table(rows, *, columns):
     """Show rows (lists of text or numbers) as a table with header cells. Fractions keep three decimals."""
     from IPython.display import display
 
-    display(_table(rows, columns), raw=True)
+    display(both_ways(rows, columns), raw=True)
 
 
 def measured(**figures):
@@ -92,38 +93,5 @@ def measured(**figures):
         name: int(value) if isinstance(value, numbers.Integral) else float(value) for name, value in figures.items()
     }
     rows = [[name.replace("_", " "), value] for name, value in figures.items()]
-    table = _table(rows, ["What you measured", "Value"])
+    table = both_ways(rows, ["What you measured", "Value"])
     display(table | {"application/vnd.course.figures+json": figures}, raw=True)
-
-
-def _table(rows, columns):
-    """Return a table for `display`, as HTML and as plain text. Numbers stand on the right of their column."""
-    rows = [[readable(value) for value in row] for row in rows]
-    sides = [
-        "right" if all(re.match(r"[-+]?\d|–$", text) for text in column[1:]) else "left"
-        for column in zip(columns, *rows, strict=True)
-    ]
-
-    def line(texts, tag):
-        cells = [
-            f'<{tag} style="text-align: {side}">{html.escape(text)}</{tag}>'
-            for text, side in zip(texts, sides, strict=True)
-        ]
-        return f"<tr>{''.join(cells)}</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return {
-        "text/html": f"<table><thead>{line(columns, 'th')}</thead><tbody>{body}</tbody></table>",
-        "text/plain": "\n".join(" | ".join(row) for row in [columns, *rows]),
-    }
-
-
-def readable(value):
-    """Return a number or a text as a reader wants it: 0.861, 12,500, anything else as it is."""
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, numbers.Integral):
-        return f"{value:,}"
-    if isinstance(value, numbers.Real) and 0 < abs(value) < 0.0005:
-        return f"{value:.0e}"  # not 0.000
-    return f"{value:,.3f}" if isinstance(value, numbers.Real) else str(value)

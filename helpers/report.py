@@ -14,6 +14,9 @@ from sklearn.metrics import ConfusionMatrixDisplay, roc_auc_score
 
 from helpers import metrics, plots
 from helpers.batches import encode, make_loader
+from helpers.careful.checks import check_splits, costs_of_errors
+from helpers.careful.names import in_a_picture, in_markdown, on_one_line
+from helpers.careful.tables import markdown_table
 from helpers.training import predict_logits
 
 
@@ -24,9 +27,7 @@ def report(model, tokenizer, reviews, *, max_tokens, batch_size=16, costs=None):
     max_tokens   where texts were cut in training
     costs        what each answer costs: a row for each true class, a column for each answer. None: each error costs 1
     """
-    for name in ("train", "validation", "test"):
-        if not len(reviews[name]):
-            raise ValueError(f"The split {name} is empty: give load_reviews an n_{name} of at least 1.")
+    check_splits(reviews)
     logits = {}
     for name in ("validation", "test"):
         ids = encode(reviews[name]["text"], tokenizer, max_tokens=max_tokens)
@@ -45,18 +46,10 @@ def measure(reviews, validation_logits, logits, lengths, *, max_tokens, costs=No
     validation_logits, logits   [reviews, classes], of the validation split and of the test split
     lengths                     tokens of each test review, uncut
     """
-    names = [
-        " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", name).split()) for name in reviews["train"].features["label"].names
-    ]
+    names = [on_one_line(name) for name in reviews["train"].features["label"].names]
     splits = {name: numpy.array(reviews[name]["label"]) for name in ("train", "validation", "test")}
     labels, texts, logits = splits["test"], list(reviews["test"]["text"]), numpy.asarray(logits, dtype=float)
-    classes, cure = len(names), f"load it with load_classifier(num_labels={len(names)})"
-    if logits.shape[1] != classes:
-        raise ValueError(f"The model knows {logits.shape[1]} classes, but the reviews have {classes}: {cure}.")
-    costs = 1.0 - numpy.eye(classes) if costs is None else numpy.asarray(costs, dtype=float)
-    if costs.shape != (classes, classes) or not numpy.isfinite(costs).all():
-        cure = f"give {classes} rows (the true class) of {classes} numbers (the answer)"
-        raise ValueError(f"costs has shape {costs.shape}, and the reviews have {classes} classes: {cure}.")
+    costs = costs_of_errors(costs, len(names), logits.shape[1])
 
     predictions = logits.argmax(axis=1)
     right, validation_right = predictions == labels, numpy.argmax(validation_logits, axis=1) == splits["validation"]
@@ -160,7 +153,7 @@ def model_card(figures, *, title, about, models_tried=None):
     title, about   your own words, in Markdown: what it is called, what it is for and made from
     models_tried   how many models were measured on these test texts, this one included. None: nobody counted
     """
-    sizes, names = figures["reviews"], [_in_markdown(name) for name in figures["classes"]]
+    sizes, names = figures["reviews"], [in_markdown(name) for name in figures["classes"]]
     scores = _score_rows(figures)[:-1]
     scores += [[f"accuracy, {name}", *values] for name, (_, *values) in figures["slices"].items()]
     scores = [[name, value, f"{low:.3f} to {high:.3f}"] for name, value, low, high in scores]
@@ -178,9 +171,9 @@ def model_card(figures, *, title, about, models_tried=None):
 
 ## Measured on {sizes["test"]:,} test texts
 
-{_markdown_table(scores, ["score", "value", "95% interval"])}
+{markdown_table(scores, ["score", "value", "95% interval"])}
 
-{_markdown_table(by_class, ["class", "test texts", "precision", "recall", "f1", "AUC"])}
+{markdown_table(by_class, ["class", "test texts", "precision", "recall", "f1", "AUC"])}
 
 Calibration error {figures["error_before"]:.3f}{error_after}.
 Accuracy less that of {figures["baseline"]}: {figures["difference"]:+.3f} (McNemar's p-value: {_p(figures["p_value"])}).
@@ -231,17 +224,6 @@ def _p(value):
     return "below 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _markdown_table(rows, columns):
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(plots.readable, line))} |" for line in lines)
-
-
-def _in_markdown(name):
-    """Return a class's name so that Markdown shows it as it is, in a table too, and at most 60 characters of it."""
-    name = name if len(name) <= 60 else name[:59] + "…"
-    return re.sub(r"([\\`*_{}\[\]<>#|!~&$@:])", r"\\\1", name)
-
-
 def _score_rows(figures):
     scores, rows = figures["scores"], []
     for name in ("accuracy", "precision", "recall", "f1"):
@@ -253,8 +235,7 @@ def _score_rows(figures):
 def _show_confusion(counts, names):
     size = min(4 + 0.8 * len(names), 14)
     figure, axes = plt.subplots(figsize=(size + 1, size))
-    labels = [textwrap.shorten(name, 20, placeholder="…").replace("$", r"\$") for name in names]  # not mathematics
-    picture = ConfusionMatrixDisplay(counts, display_labels=labels)
+    picture = ConfusionMatrixDisplay(counts, display_labels=[in_a_picture(name) for name in names])
     picture.plot(ax=axes, cmap="Blues", values_format=",", xticks_rotation=30, colorbar=False)
     axes.set(xlabel="the model says", ylabel="the label says", title="Errors lie off the diagonal")
     axes.grid(False)

@@ -4,18 +4,18 @@ import contextlib
 import copy
 import itertools
 import math
-import os
 import time
 from dataclasses import dataclass, field
 
 import numpy
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast, broadcast_object_list, reduce
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
+from helpers.careful.checks import check_before_training, check_lengths, check_loss
+from helpers.careful.memory import in_parts_that_fit, tokens_that_fit
+from helpers.careful.processes import add_up, all_processes
+from helpers.careful.progress import progress_bar
 from helpers.careful.resuming import Checkpoints, Run, Settings, what_decides
 from helpers.track import set_seed
 
@@ -187,79 +187,6 @@ def finish_epoch(run, settings, validation_loader, checkpoints, on_epoch, progre
     checkpoints.after_step(epoch_is_over=True)
 
 
-def check_before_training(settings, model, early_stopping, training, validation):
-    """Raise ValueError, with the cure, for settings and reviews that can't train or would train something else."""
-    if isinstance(settings.epochs, bool) or not hasattr(settings.epochs, "__index__") or settings.epochs < 1:
-        raise ValueError(f"epochs is {settings.epochs!r}, but it must be a whole number, 1 or more.")
-    if not 0 <= settings.warmup <= 1:
-        raise ValueError(f"warmup is {settings.warmup}, but it is a share of all steps: from 0 to 1.")
-    if early_stopping is not None and validation is None:
-        raise ValueError("Early stopping watches the validation loss: give `train` a validation_loader.")
-    for name, loader in (("training", training), ("validation", validation)):
-        if loader is None:
-            continue
-        check_lengths(model, loader)
-        outputs = model.config.num_labels
-        strange = sorted({review["label"] for review in loader.dataset} - set(range(outputs)))
-        if strange:
-            cure = "labels are whole numbers from 0 on, one for each class: correct them"
-            if strange[0] >= outputs and strange[-1] < 1000:
-                cure = f"load it with load_classifier(num_labels={strange[-1] + 1})"
-            raise ValueError(
-                f"The label {strange[-1] if strange[0] >= 0 else strange[0]} stands in the {name} reviews, but the "
-                f"model knows 0 to {outputs - 1} alone: {cure}."
-            )
-
-
-def check_lengths(model, loader):
-    """Raise ValueError where a review is longer than the model has positions."""
-    longest = max(len(review["input_ids"]) for review in loader.dataset)
-    positions = getattr(model.config, "max_position_embeddings", longest)
-    if longest > positions:
-        raise ValueError(
-            f"A review has {longest} tokens, but the model has {positions} positions: encode the reviews with "
-            f"max_tokens={positions} or less."
-        )
-
-
-def check_loss(loss, run, settings):
-    """Raise RuntimeError where the training has diverged, before a step or a checkpoint makes it worse."""
-    if math.isfinite(loss):
-        return
-    step = len(run.history.step_loss) + 1
-    cure = f"Make the model anew and train it with a smaller learning rate than {settings.learning_rate:g}"
-    if step == 1:
-        cure = "Nothing was trained yet, so the model's own weights are damaged: load it anew"
-    raise RuntimeError(f"The training has diverged: at step {step} the loss is no finite number. {cure}.")
-
-
-def all_processes(model):
-    """Return accelerate's PartialState: which of how many processes this one is. Alone, it is the first of one.
-
-    Under `torchrun` or `accelerate launch` it connects them, and the model goes to this process's own GPU.
-    """
-    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-    processes = PartialState(cpu=several and model.device.type == "cpu")
-    if processes.num_processes > 1:
-        model.to(processes.device)
-    return processes
-
-
-def add_up(loss, parameters, processes):
-    """Put the sum over all processes in the place of each gradient, and return the sum of their losses.
-
-    All gradients and the loss travel as one vector: 4 bytes a parameter, and 4 more.
-    """
-    if processes.num_processes == 1:
-        return loss
-    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]  # None: a share without a review
-    vector = torch.cat([*(part.flatten() for part in parts), torch.tensor([loss], device=processes.device)])
-    *sums, loss = reduce(vector, "sum").split([*(part.numel() for part in parts), 1])
-    for parameter, total in zip(parameters, sums, strict=True):
-        parameter.grad = total.view_as(parameter)
-    return loss.item()
-
-
 def make_optimizer(model, learning_rate, weight_decay):
     """Return AdamW (Loshchilov and Hutter 2019) that decays weight matrices, but no bias and no LayerNorm weight.
 
@@ -299,32 +226,17 @@ def forward_and_backward(model, batch, precision, scaler, tokens_at_once, proces
     tokens_at_once   reviews times tokens that go through the model together. A larger batch goes through in parts,
                      whose gradients add up to those of the whole (*gradient accumulation*): slower, but in less memory
     processes        of several, each takes its share of the batch; their gradients and losses add up to the whole
-
-    Where the GPU's memory turns out to be too small even so, the batch is tried again in smaller parts.
     """
     reviews, tokens = batch["input_ids"].shape
     share = {name: tensor[processes.process_index :: processes.num_processes] for name, tensor in batch.items()}
-    while True:
-        size = max(1, min(reviews, tokens_at_once // tokens))  # reviews in a part
-        try:
-            total = 0.0
-            for start in range(0, len(share["labels"]), size):
-                part = {name: tensor[start : start + size] for name, tensor in share.items()}
-                total += _part_forward_and_backward(model, part, precision, scaler, reviews)
-            return total, tokens_at_once
-        except RuntimeError as problem:
-            if not (should_reduce_batch_size(problem) or "out of memory" in str(problem)):
-                raise
-        tokens_at_once = _less(size, tokens)  # here, where the failed attempt's memory is free again
-        model.zero_grad()
 
+    def do_part(part):
+        with precision():
+            loss = loss_of(model, part) * (len(part["labels"]) / reviews)
+        scaler.scale(loss).backward()
+        return loss.item()
 
-def _part_forward_and_backward(model, part, precision, scaler, reviews):
-    """Do one part. A function of its own: where it fails, nothing keeps its memory."""
-    with precision():
-        loss = loss_of(model, part) * (len(part["labels"]) / reviews)
-    scaler.scale(loss).backward()
-    return loss.item()
+    return in_parts_that_fit(do_part, model, share, reviews, tokens, tokens_at_once)
 
 
 def predict_logits(model, loader):
@@ -383,60 +295,3 @@ def processor_has_bf16():
         return False
     ask = getattr(torch.cpu, "get_capabilities", dict)  # a torch that can't tell: then no
     return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def tokens_that_fit(model):
-    """Return how many tokens, padding included, may go through the model at once; a careful estimate.
-
-    A training step on a GPU keeps about 40 numbers of 2 bytes for each token, layer and unit of width; gradients and
-    AdamW's two means take 12 bytes a parameter. What is free now decides. Off the GPU there is no limit.
-    """
-    if model.device.type != "cuda":
-        return 2**40
-    unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)  # torch keeps it
-    free = 0.8 * (torch.cuda.mem_get_info(model.device)[0] + unused) - 12 * model.num_parameters()
-    bytes_per_token = 2 * 40 * model.config.num_hidden_layers * model.config.hidden_size
-    return max(1, int(free / bytes_per_token))
-
-
-def _less(size, tokens):
-    """Return half of the tokens that were too many, and say so; raise RuntimeError where half a review is left."""
-    if size == 1:
-        raise RuntimeError(
-            f"The GPU's memory can't hold one review of {tokens} tokens: close other programs that use the GPU "
-            "(other notebooks, say), or lower max_tokens."
-        )
-    print(
-        f"The GPU's memory is too small for {size} reviews of {tokens} tokens at once. From here on {size // 2} go "
-        "through together and their gradients are added up: slower, with the same result."
-    )
-    clear_device_cache(garbage_collection=True)
-    return size // 2 * tokens
-
-
-class _NotebookLine:
-    """Where tqdm writes in a notebook: one line of text that is replaced again and again."""
-
-    def __init__(self):
-        from IPython.display import display
-
-        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def write(self, text):
-        text = text.strip("\r\n ")
-        if text:
-            self.handle.update({"text/plain": text}, raw=True)
-
-    def flush(self):
-        pass
-
-
-def progress_bar(iterable=None, **settings):
-    """Return a tqdm bar that is plain text everywhere, in notebooks too. Takes tqdm's own arguments."""
-    try:
-        in_notebook = get_ipython().__class__.__name__ != "TerminalInteractiveShell"
-    except NameError:  # plain Python
-        in_notebook = False
-    if in_notebook and not settings.get("disable"):
-        settings.update(file=_NotebookLine(), ncols=100, ascii=False)
-    return tqdm(iterable, mininterval=0.5, **settings)

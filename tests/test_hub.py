@@ -43,7 +43,7 @@ def originals(tmp_path_factory):
     files = {name: (folder / name).read_bytes() for name in (CONFIG, WEIGHTS)}
     for name in ("tokenizer_config.json", "tokenizer.json", "vocab.txt"):
         files[name] = (models.packaged_model() / name).read_bytes()
-    for split, name in zip(("train", "test"), data.IMDB_ON_THE_HUB["checksums"], strict=True):
+    for split, name in zip(("train", "test"), hub.IMDB_ON_THE_HUB["checksums"], strict=True):
         texts = [f"{split} review {number}<br /><br />the end" for number in range(20)]
         pandas.DataFrame({"text": texts, "label": [0] * 10 + [1] * 10}).to_parquet(folder / "table")
         files[name] = (folder / "table").read_bytes()
@@ -159,7 +159,7 @@ def server(originals):
 def new_process():
     """Forget what this process has decided about the Hub, as a new kernel would."""
     hub._seconds_used = 0.0
-    models.bert_from_the_hub.cache_clear()
+    hub.bert_from_the_hub.cache_clear()
     data.imdb_from_the_hub.cache_clear()
 
 
@@ -170,7 +170,7 @@ def small_and_near(originals, server, tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "home"))
-    for place in (models.BERT_ON_THE_HUB, data.IMDB_ON_THE_HUB):
+    for place in (hub.BERT_ON_THE_HUB, hub.IMDB_ON_THE_HUB):
         digests = {name: hashlib.sha256(originals[name]).hexdigest() for name in place["checksums"]}
         monkeypatch.setitem(place, "checksums", digests)
     for name, seconds in (("WAIT", 40), ("SILENCE", 1), ("PAUSE", 0.01)):
@@ -249,8 +249,8 @@ def test_trouble_ends_in_one_sentence_and_the_packaged_model_and_a_later_process
     new_process()
     monkeypatch.setattr(hub, "WAIT", 40)
     assert width(load_classifier()) == TINY
-    folder = models.bert_from_the_hub()
-    assert all((folder / name).read_bytes() == server.files[name] for name in models.BERT_ON_THE_HUB["checksums"])
+    folder = hub.bert_from_the_hub()
+    assert all((folder / name).read_bytes() == server.files[name] for name in hub.BERT_ON_THE_HUB["checksums"])
 
 
 def test_without_the_hubs_reviews_the_packaged_ones_are_used(server, capsys):
@@ -318,7 +318,7 @@ def test_a_cache_that_is_no_folder_is_named(tmp_path, capsys):
 
 def test_a_kept_file_that_was_altered_is_replaced_or_not_used(server):
     load_classifier()
-    path = models.bert_from_the_hub() / WEIGHTS
+    path = hub.bert_from_the_hub() / WEIGHTS
     before, content = path.stat(), path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # its size and time tell nothing
@@ -391,8 +391,8 @@ def test_a_model_of_another_source_is_not_taken_for_notebook_03s(server, tmp_pat
     folder = models.save_classifier(load_classifier(), load_tokenizer(), tmp_path / "model", **recipe)
     assert models.saved_facts(folder) == models.sentiment_recipe(ON_A_CPU)
     for trouble_with, key in (
-        (models.BERT_ON_THE_HUB, "bert_from_the_hub"),
-        (data.IMDB_ON_THE_HUB, "imdb_from_the_hub"),
+        (hub.BERT_ON_THE_HUB, "bert_from_the_hub"),
+        (hub.IMDB_ON_THE_HUB, "imdb_from_the_hub"),
     ):
         new_process()
         with monkeypatch.context() as patch:

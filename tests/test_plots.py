@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from helpers import plots
+from helpers.careful import tables
 from helpers.training import History
 
 
@@ -76,6 +77,6 @@ def test_labels_have_the_contrast_that_text_on_white_needs(colour):
 
 
 def test_a_small_number_is_not_shown_as_nothing():
-    assert [plots.readable(value) for value in (8e-07, -8e-07, 0.0, 0.0005, 0.861)] == [
+    assert [tables.readable(value) for value in (8e-07, -8e-07, 0.0, 0.0005, 0.861)] == [
         *("8e-07", "-8e-07", "0.000", "0.001", "0.861")
     ]

@@ -1,1 +1,1 @@
-"""What keeps learners safe and what they need not read: own files, the Hub, going on after a stop."""
+"""What keeps learners safe and what they need not read: checks, own files, the Hub, going on after a stop, tables."""

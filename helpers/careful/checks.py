@@ -1,5 +1,6 @@
 """What could be silently wrong: numbers that a caller hands in, and splits without a class."""
 
+import math
 import numbers
 
 
@@ -66,3 +67,144 @@ def all_classes_between(labels, start, stop):
             middle = of_class[len(of_class) // 2]  # neither the first, which is for test, nor the last, for train
             places[[spare, middle]] = places[[middle, spare]]
     return places
+
+
+def list_of_texts(texts):
+    """Return `texts` as a list. Raises ValueError, with the cure, where they are no list of texts."""
+    import pandas
+
+    if isinstance(texts, (str, pandas.DataFrame)):
+        cure = (
+            "write [text] instead of text" if isinstance(texts, str) else 'take its column of texts, table["text"] say'
+        )
+        raise ValueError(f"classify wants a list of texts, but it got a {type(texts).__name__}: {cure}.")
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"Number {number} of the texts is {text!r}, but it must be a text: take it out or mend it."
+            )
+    return texts
+
+
+def check_encoding(texts, tokenizer, max_tokens, keep, choices):
+    """Raise ValueError, with the cure, for arguments of `encode` that can't be meant."""
+    if isinstance(texts, str):
+        raise ValueError("encode got one text, but it wants a list of texts: write [text] instead of text.")
+    if keep not in choices:
+        raise ValueError(f"keep is {keep!r}, but it must be one of {', '.join(choices)}.")
+    whole_numbers(max_tokens=max_tokens, least=3)
+    if max_tokens > tokenizer.model_max_length:
+        most = tokenizer.model_max_length
+        raise ValueError(
+            f"max_tokens is {max_tokens}, but the tokenizer's model has places for {most}: use {most} or fewer."
+        )
+
+
+def check_for_batches(input_ids, labels, batch_size, seed):
+    """Raise ValueError, with the cure, for arguments of `make_loader` that can't be meant."""
+    if len(input_ids) != len(labels):
+        raise ValueError(f"There are {len(input_ids)} reviews but {len(labels)} labels: they must be equally many.")
+    if len(input_ids) == 0:
+        raise ValueError("There are no reviews to make batches of: give make_loader at least one.")
+    if not all(isinstance(ids, list) and ids for ids in input_ids):
+        raise ValueError("make_loader wants a list of token ids for each review: get them from encode.")
+    whole_numbers(batch_size=batch_size, least=1)
+    whole_numbers(seed=seed)
+
+
+def check_before_training(settings, model, early_stopping, training, validation):
+    """Raise ValueError, with the cure, for settings and reviews that can't train or would train something else."""
+    if isinstance(settings.epochs, bool) or not hasattr(settings.epochs, "__index__") or settings.epochs < 1:
+        raise ValueError(f"epochs is {settings.epochs!r}, but it must be a whole number, 1 or more.")
+    if not 0 <= settings.warmup <= 1:
+        raise ValueError(f"warmup is {settings.warmup}, but it is a share of all steps: from 0 to 1.")
+    if early_stopping is not None and validation is None:
+        raise ValueError("Early stopping watches the validation loss: give `train` a validation_loader.")
+    for name, loader in (("training", training), ("validation", validation)):
+        if loader is None:
+            continue
+        check_lengths(model, loader)
+        outputs = model.config.num_labels
+        strange = sorted({review["label"] for review in loader.dataset} - set(range(outputs)))
+        if strange:
+            cure = "labels are whole numbers from 0 on, one for each class: correct them"
+            if strange[0] >= outputs and strange[-1] < 1000:
+                cure = f"load it with load_classifier(num_labels={strange[-1] + 1})"
+            raise ValueError(
+                f"The label {strange[-1] if strange[0] >= 0 else strange[0]} stands in the {name} reviews, but the "
+                f"model knows 0 to {outputs - 1} alone: {cure}."
+            )
+
+
+def check_lengths(model, loader):
+    """Raise ValueError where a review is longer than the model has positions."""
+    longest = max(len(review["input_ids"]) for review in loader.dataset)
+    positions = getattr(model.config, "max_position_embeddings", longest)
+    if longest > positions:
+        raise ValueError(
+            f"A review has {longest} tokens, but the model has {positions} positions: encode the reviews with "
+            f"max_tokens={positions} or less."
+        )
+
+
+def check_loss(loss, run, settings):
+    """Raise RuntimeError where the training has diverged, before a step or a checkpoint makes it worse."""
+    if math.isfinite(loss):
+        return
+    step = len(run.history.step_loss) + 1
+    cure = f"Make the model anew and train it with a smaller learning rate than {settings.learning_rate:g}"
+    if step == 1:
+        cure = "Nothing was trained yet, so the model's own weights are damaged: load it anew"
+    raise RuntimeError(f"The training has diverged: at step {step} the loss is no finite number. {cure}.")
+
+
+def labels_and_logits(labels, logits):
+    """Return both as arrays. Raises ValueError, with the cure, where scores of them would mean nothing."""
+    import numpy
+
+    labels, logits = numpy.asarray(labels), numpy.asarray(logits, dtype=float)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
+        shapes = f"labels have shape {labels.shape} and logits {logits.shape}"
+        raise ValueError(f"{shapes}: one label and one row of logits per review are needed.")
+    if (labels != numpy.floor(labels)).any():
+        raise ValueError("Some labels are not whole numbers: give each class a number, counted from 0.")
+    if not numpy.isfinite(logits).all():
+        raise ValueError("Some logits are NaN or infinity: training diverged, so use a smaller learning rate.")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        found = f"Labels go from {labels.min()} to {labels.max()}"
+        raise ValueError(f"{found}, but the logits have {logits.shape[1]} classes (from 0).")
+    return labels.astype(int), logits
+
+
+def check_confidence(confidence, correct):
+    """Raise ValueError unless there is a probability and a right or wrong for each review."""
+    if confidence.ndim != 1 or confidence.shape != correct.shape or len(confidence) == 0:
+        shapes = f"confidence has shape {confidence.shape} and correct {correct.shape}"
+        raise ValueError(f"{shapes}: one confidence and one correct (True or False) per review are needed.")
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError("Some confidences are not between 0 and 1: give probabilities, not logits or per cent.")
+
+
+def check_splits(reviews):
+    """Raise ValueError where a split has no reviews."""
+    for name in ("train", "validation", "test"):
+        if not len(reviews[name]):
+            raise ValueError(f"The split {name} is empty: give load_reviews an n_{name} of at least 1.")
+
+
+def costs_of_errors(costs, classes, outputs):
+    """Return the costs as an array [classes, classes]; None: each error costs 1. Raises ValueError for another shape.
+
+    outputs   how many classes the model knows
+    """
+    import numpy
+
+    cure = f"load it with load_classifier(num_labels={classes})"
+    if outputs != classes:
+        raise ValueError(f"The model knows {outputs} classes, but the reviews have {classes}: {cure}.")
+    costs = 1.0 - numpy.eye(classes) if costs is None else numpy.asarray(costs, dtype=float)
+    if costs.shape != (classes, classes) or not numpy.isfinite(costs).all():
+        cure = f"give {classes} rows (the true class) of {classes} numbers (the answer)"
+        raise ValueError(f"costs has shape {costs.shape}, and the reviews have {classes} classes: {cure}.")
+    return costs

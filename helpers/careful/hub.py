@@ -19,6 +19,27 @@ from pathlib import Path
 from helpers.careful import download
 from helpers.careful.checksums import PACKAGED
 
+BERT_ON_THE_HUB = {
+    "repository": "google-bert/bert-base-uncased",
+    "revision": "86b5e0934494bd15c9632b12f734a8a67f723594",
+    "checksums": {
+        "config.json": "7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
+        "tokenizer_config.json": "a025160ef0431f1a392f6f050c1310f4c5d9fb6f275932dbccba73c4d214bf10",
+        "tokenizer.json": "ce64fce797c24f68df90b40a3f74f579b336a493db14bd583fd520ea0d8c9a98",
+        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        "model.safetensors": "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",  # 440,449,768 bytes
+    },
+}
+IMDB_ON_THE_HUB = {
+    "repository": "stanfordnlp/imdb",
+    "revision": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
+    "checksums": {  # first the training reviews, then the official test reviews
+        "plain_text/train-00000-of-00001.parquet": "db47d16b5c297cc0dd625e519c81319c24c9149e70e8496de5475f6fa928342c",
+        "plain_text/test-00000-of-00001.parquet": "b52e26e2f872d282ffac460bf9770b25ac6f102cda0e6ca7158df98c94e8b3da",
+    },
+    "kind": "dataset",
+}
+
 WAIT = 300  # seconds that one Python process gives the Hub, all its downloads together
 SILENCE = 15  # seconds without a single byte after which an attempt is given up
 PAUSE = 3  # seconds between two attempts, unless the server names another time
@@ -90,6 +111,24 @@ def fetch(repository, revision, checksums, *, kind="model"):
     finally:
         _seconds_used += time.monotonic() - started
     return folder
+
+
+def fetch_or_say(name, place, instead):
+    """Return the folder of `place` (what `fetch` wants); where it can't be had, say so and what is used instead."""
+    try:
+        return fetch(**place)
+    except HubProblem as problem:
+        print(f"{name} can't be had from the Hub ({problem}): {instead} until you restart the kernel.")
+        return None
+
+
+@functools.cache
+def bert_from_the_hub():
+    """Return the folder of bert-base-uncased, or None where the packaged model takes its place, and say so.
+
+    Asked once in a process: what is decided then holds for every model and tokenizer until the kernel is restarted.
+    """
+    return fetch_or_say("bert-base-uncased", BERT_ON_THE_HUB, "the packaged 6-layer BERT takes its place")
 
 
 def _download(request, deadline):

@@ -97,6 +97,63 @@ def outputs_of(folder):
         raise ValueError(f"The model.safetensors in {folder} is damaged ({problem}): save the model again.") from None
 
 
+def check_outputs(folder, trained, num_labels):
+    """Raise ValueError where another number of classes is wanted than the trained head in `folder` has."""
+    if num_labels is not None and trained not in (None, num_labels):
+        raise ValueError(
+            f"The model in {folder} has {trained} classes, not {num_labels}: leave num_labels out to use it, or "
+            f"start anew with load_classifier(num_labels={num_labels})."
+        )
+
+
+def read_tokenizer(folder):
+    """Return the tokenizer in `folder`. Raises ValueError, with the cure, where it is none of BERT's or damaged."""
+    from transformers import BertTokenizer
+
+    cure = "copy the tokenizer files of that model into it, or save the model again with save_classifier"
+    try:
+        name = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
+        tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as problem:  # whatever the libraries raise about a missing or damaged file
+        raise ValueError(f"The tokenizer in {folder} can't be read ({problem}): {cure}.") from problem
+    if name not in (None, "BertTokenizer", "BertTokenizerFast"):
+        raise ValueError(f"The tokenizer in {folder} is a {name}, but the course reads BERT's alone: {cure}.")
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # every word would be [UNK]
+        raise ValueError(f"The tokenizer in {folder} knows no words: {cure}.")
+    return tokenizer
+
+
+def read_weights(network, folder, config):
+    """Return a `network` (a class of transformers) with the weights of `folder`. A missing head is new."""
+    import torch
+
+    model, found = network.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    lost = sorted(name for name in found["missing_keys"] if not name.startswith("classifier."))
+    if lost:
+        raise ValueError(f"The model.safetensors in {folder} lacks {len(lost)} of BERT's weights ({lost[0]} first).")
+    for numbers in (*model.parameters(), *model.buffers()):
+        numbers.data = numbers.data.clone()  # into memory: Windows can't replace a file that is mapped
+    return model
+
+
+def name_classes(model, class_names):
+    """Give the outputs of the model their names."""
+    names = [class_names] if isinstance(class_names, str) else [str(name).strip() for name in class_names]
+    count = model.config.num_labels
+    if len(names) != count or len(set(names)) != count or "" in names:
+        raise ValueError(f"class_names is {class_names!r}, but this model needs {count} different names, one each.")
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: number for number, name in enumerate(names)}
+
+
 def read_json(path):
     """Return the dict in a JSON file, or None where there is none."""
     try:
