@@ -148,7 +148,7 @@ def marked(source, text):
 FAULTY = {
     "good": [
         marked("print(1 + 1)", "2\n"),
-        new_code_cell("import os; assert os.environ['COURSE_TRACK'] == 'laptop'"),
+        new_code_cell("import os; assert os.environ['COURSE_TRACK'] == 'quick'"),
         new_code_cell(
             "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
         ),
