@@ -22,6 +22,7 @@ def speed_of_device(results):
         ["---"] + ["---:"] * 6,
     ]
     trainings = results["trainings"]
+    seeds = len(trainings["course"])
 
     def all_of(name, figure):
         return [training[figure] for training in trainings[name]]
@@ -41,17 +42,18 @@ def speed_of_device(results):
                 f"{ratio:.2f}",
                 f"{statistics.median(all_of(name, 'seconds_per_epoch')):.0f}",
                 f"{max(all_of(name, 'peak_megabytes')):,.0f}",
-                f"{statistics.mean(accuracy):.1%} ({min(accuracy):.1%} to {max(accuracy):.1%})",
+                # one seed says nothing about accuracy
+                f"{statistics.mean(accuracy):.1%} ({min(accuracy):.1%} to {max(accuracy):.1%})" if seeds > 1 else "–",
                 share,
             ]
         )
     settings = results["settings"]
-    seeds = len(trainings["course"])
+    several = f"{seeds} seeds; accuracy on {settings['held_out']:,} others" if seeds > 1 else "1 seed"
     return (
         "\n".join("| " + " | ".join(row) + " |" for row in rows)
         + f"\n\n{settings['reviews']:,} IMDb reviews cut to {settings['tokens']} tokens, {settings['epochs']} epoch, "
-        f"learning rate {settings['learning_rate']:g}, {seeds} seeds; accuracy on {settings['held_out']:,} others. "
-        f"Machine: {results['machine']}."
+        f"learning rate {settings['learning_rate']:g}, {several}. "
+        f"Measured on {results['date']}. Machine: {results['machine']}."
     )
 
 
