@@ -830,8 +830,9 @@ def test_a_quiz_explains_the_chosen_option_however_it_is_written():
         assert make_quiz().check(odd).state == "not yet" and '`"a"`, `"b"`' in make_quiz().check(odd).message
 
 
-def test_a_quiz_shows_its_question_and_options():
-    for shown in (repr(make_quiz()), make_quiz()._repr_html_()):
+def test_a_quiz_shows_its_question_and_options_with_every_answer():
+    for shown in (make_quiz(), make_quiz().check(), make_quiz().check("a"), make_quiz().check("z")):
+        shown = repr(shown) + shown._repr_html_()
         assert all(part in shown for part in ("Which", "a) 0.1", "b) 2e-5"))
         assert "small steps" not in shown
 

@@ -13,7 +13,9 @@ import os
 {imports}import sys
 from importlib.util import find_spec
 
-sys.path[:0] = [os.path.abspath(place) for place in (".", "..") if os.path.isdir(f"{{place}}/helpers")]
+for place in (".", ".."):  # the course's folder, wherever the notebook lies
+    if os.path.isdir(f"{{place}}/helpers"):
+        sys.path.insert(0, os.path.abspath(place))
 if not find_spec("helpers"):{otherwise}
 from helpers.track import current_track, set_seed
 
@@ -21,14 +23,18 @@ track = current_track()
 print(track)"""
 NO_ADDRESS = """  # this notebook was opened alone
     raise ModuleNotFoundError(
-        "This notebook needs the course around it: open it there, or name the course's repository in "
-        "pyproject.toml, below [tool.course], run `python3 start.py refresh --tables`, and open the notebook again."
+        "This notebook needs the course around it: open it there, or name the course's "
+        "repository in pyproject.toml, below [tool.course], run `python3 start.py "
+        "refresh --tables`, and open the notebook again."
     )"""
 FETCH = """  # this notebook was opened alone, in Colab say: fetch the course around it
     fetch = "git clone --quiet --depth=1 --branch={branch} {repository}"
     if not os.path.isdir("{folder}"):
-        if (git := subprocess.getstatusoutput(f"{{fetch}} unfinished-{{os.getpid()}}"))[0]:
-            raise RuntimeError(f"The course was not fetched: check the network and run the cell again. {{git[1]}}")
+        git = subprocess.getstatusoutput(f"{{fetch}} unfinished-{{os.getpid()}}")
+        if git[0]:
+            raise RuntimeError(
+                f"The course was not fetched: check the network and run the cell again. {{git[1]}}"
+            )
         os.rename(f"unfinished-{{os.getpid()}}", "{folder}")
     runpy.run_path("{folder}/tools/colab.py", run_name="__main__")  # installs what is missing"""
 
@@ -77,4 +83,5 @@ def with_address(notebook, path):
     for cell in code_cells(notebook):
         if tagged(cell, "setup"):
             cell.source = setup_source()
+            cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}  # folded, in JupyterLab and Colab
     return notebook

@@ -10,9 +10,8 @@ In a notebook:
         return ____                    and ends with the check
     ex.clip.check(clip)                then ex.clip.hint(), ex.clip.solution(); at the end ex.progress()
 
-    ex.quiz_1                          shows the question; the next cell (tag "exercise") is
-    # exercise: quiz_1
-    ex.quiz_1.check(____)
+    # exercise: quiz_1                 a cell with the tag "exercise" too;
+    ex.quiz_1.check(____)              it shows the question, and what the answer is worth
 
 Unanswered cells run, because `____` puts up with everything (calling, indexing, arithmetic, looping once). Two
 things cannot be helped: unpacking (write `a, b = ____, ____`) and `torch.tensor(____)`.

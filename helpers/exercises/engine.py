@@ -47,12 +47,21 @@ class Card:
 
 
 class Result(Card):
-    """What `check` found: `.state` is "correct", "not yet" or "not attempted"; `.message` says why."""
+    """What `check` found: `.state` is "correct", "not yet" or "not attempted"; `.message` says why.
 
-    def __init__(self, state, message):
+    The result of a quiz question shows the question above, so that one cell holds both.
+    """
+
+    def __init__(self, state, message, quiz=None):
         symbol, word, colour = _LOOKS[state]
         super().__init__(f"{symbol} {word}", message, colour, role="status")
-        self.state = state
+        self.state, self.quiz = state, quiz
+
+    def __repr__(self):
+        return f"{self.quiz}\n{super().__repr__()}" if self.quiz else super().__repr__()
+
+    def _repr_html_(self):
+        return (self.quiz._repr_html_() if self.quiz else "") + super()._repr_html_()
 
 
 class Source(Card):
@@ -368,15 +377,15 @@ class Quiz:
         self.minutes = minutes  # the author's estimate, for the instructor's guide
 
     def check(self, answer=____):
-        """Explain the chosen option, a letter. Never raises."""
+        """Show the question, and explain the chosen option, a letter. Never raises."""
         letter = answer.strip(" .:()\"'\t\n").lower() if isinstance(answer, str) else None
         if answer is ____:
-            result = Result(NOT_ATTEMPTED, 'Put the letter of your choice in place of `____`, in quotes: `"a"`.')
+            result = Result(NOT_ATTEMPTED, 'Put the letter of your choice in place of `____`, in quotes: `"a"`.', self)
         elif letter not in self.options:
             choices = ", ".join(f'`"{option}"`' for option in self.options)
-            result = Result(NOT_YET, f"There is no option {show(answer)}. The options are {choices}.")
+            result = Result(NOT_YET, f"There is no option {show(answer)}. The options are {choices}.", self)
         else:
-            result = Result(CORRECT if letter == self.right else NOT_YET, f"{letter}) {self.why[letter]}")
+            result = Result(CORRECT if letter == self.right else NOT_YET, f"{letter}) {self.why[letter]}", self)
         self.state = CORRECT if self.state == CORRECT else result.state  # a tick, once earned, stays
         return result
 
