@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import math
 import os
 import pickle
 import random
@@ -14,22 +13,19 @@ import subprocess
 import sys
 import time
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 from training_to_kill import fingerprint, loader, stop_at, tiny_bert, train_tiny
 from transformers import BertConfig
 
 from helpers import training
 from helpers.careful import resuming
-from helpers.careful.resuming import list_checkpoints, load_checkpoint, save_checkpoint
-from helpers.metrics import evaluate
-from helpers.training import EarlyStopping, predict_logits, train
+from helpers.careful.resuming import list_checkpoints, load_checkpoint
+from helpers.training import EarlyStopping
 
 STEPS_AN_EPOCH = 6
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,19 +127,25 @@ def raise_interrupt():
     raise KeyboardInterrupt
 
 
+def stopped_at(passes, action=stop_button, *, model=None, folder=None, **settings):
+    """Train, and stop in the middle of a forward pass. Returns the model."""
+    model = model or tiny_bert()
+    hook = stop_at(model, passes, action)
+    with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
+        train_tiny(folder, model=model, **settings)
+    hook.remove()
+    return model
+
+
 @pytest.mark.parametrize("passes", [1, 4, 6, 9])
 def test_the_stop_button_waits_for_the_end_of_the_step(tmp_path, capsys, uninterrupted, passes):
-    model, usual = tiny_bert(), signal.getsignal(signal.SIGINT)
-    hook = stop_at(model, passes, stop_button)
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(tmp_path, model=model)
-    hook.remove()
+    usual = signal.getsignal(signal.SIGINT)
+    model = stopped_at(passes, folder=tmp_path)
     steps = passes if passes <= STEPS_AN_EPOCH else passes - 3  # between the epochs are three batches of validation
     assert f"Stopped after step {steps}. The model is as that step left it." in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is usual
     assert not model.training and all(p.grad is None for p in model.parameters())
     saved = load_checkpoint(list_checkpoints(tmp_path)[-1])
-    assert len(saved["history"]["step_loss"]) == steps
     assert all(torch.equal(saved["model"][name], tensor) for name, tensor in model.state_dict().items())
     assert saved["history"]["step_loss"] == uninterrupted[1]["step_loss"][:steps]
     assert fingerprint(*train_tiny(tmp_path, model=model)) == uninterrupted  # the cell again, in the same kernel
@@ -152,11 +154,8 @@ def test_the_stop_button_waits_for_the_end_of_the_step(tmp_path, capsys, uninter
 @pytest.mark.parametrize("passes", [1, 4, 12])
 @pytest.mark.parametrize("stop", [raise_interrupt, lambda: 1 / 0])
 def test_an_error_in_the_middle_of_a_step(tmp_path, uninterrupted, passes, stop):
-    """Dropout of the broken step has been drawn, and part of its gradients may be there."""
-    model = tiny_bert()
-    stop_at(model, passes, stop)
-    with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
-        train_tiny(tmp_path, model=model)
+    """Dropout of the broken step has been drawn."""
+    stopped_at(passes, stop, folder=tmp_path)
     assert fingerprint(*train_tiny(tmp_path)) == uninterrupted
 
 
@@ -172,24 +171,16 @@ def test_gradients_of_a_broken_step_are_not_added_to_the_next(tmp_path, uninterr
 
 @pytest.mark.parametrize("stop", [stop_button, raise_interrupt])
 def test_the_stop_button_acts_at_once_in_validation(tmp_path, capsys, uninterrupted, stop):
-    model = tiny_bert()
-    hook = stop_at(model, STEPS_AN_EPOCH + 2, stop)  # the second of three batches
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(tmp_path, model=model)
-    hook.remove()
+    model = stopped_at(STEPS_AN_EPOCH + 2, stop, folder=tmp_path)  # the second of three batches
     assert "Stopped after step 6." in capsys.readouterr().out
     saved = load_checkpoint(list_checkpoints(tmp_path)[-1])
     assert saved["history"]["train_loss"] == saved["history"]["validation_loss"] == []
     assert fingerprint(*train_tiny(tmp_path, model=model)) == uninterrupted
 
 
-def test_the_stop_button_without_a_folder(capsys, uninterrupted):
-    model = tiny_bert()
-    stop_at(model, 3, stop_button)
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(model=model)
+def test_the_stop_button_without_a_folder(capsys):
+    assert not stopped_at(3).training
     assert "Stopped after step 3. The model is as that step left it. With a checkpoint_dir" in capsys.readouterr().out
-    assert not model.training
 
 
 NOTEBOOK = """
@@ -197,15 +188,12 @@ import sys, time
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 from training_to_kill import *
 
-calls = []
-def slow_in_the_fourth_step(*_):
-    calls.append(1)
-    if len(calls) == 4:
-        print("go", flush=True)
-        time.sleep(3)
+def slow():
+    print("go", flush=True)
+    time.sleep(3)
 
 model = tiny_bert()
-model.bert.register_forward_hook(slow_in_the_fourth_step)
+stop_at(model, 4, slow)
 """
 
 
@@ -214,26 +202,25 @@ def test_the_stop_button_of_a_notebook(tmp_path):
     """A real kernel: interrupted while it trains, then the same cell runs again."""
     jupyter_client = pytest.importorskip("jupyter_client")
     manager, client = jupyter_client.manager.start_new_kernel(kernel_name="python3")
+
+    def run(code):
+        texts = []
+
+        def collect(message):
+            texts.append(message["content"].get("text") or message["content"].get("ename") or "")
+            if texts[-1].startswith("go"):
+                manager.interrupt_kernel()
+
+        client.execute_interactive(code, output_hook=collect, timeout=120)
+        return "".join(texts)
+
     try:
-
-        def run(code, on_output=lambda text: None):
-            texts = []
-
-            def collect(message):
-                content = message["content"]
-                texts.append(content.get("text") or content.get("ename") or "")
-                on_output(texts[-1])
-
-            status = client.execute_interactive(code, output_hook=collect, timeout=120)["content"]["status"]
-            return status, "".join(texts)
-
-        assert run(NOTEBOOK.format(root=str(ROOT)))[0] == "ok"
+        run(NOTEBOOK.format(root=str(ROOT)))
         cell = f"result = fingerprint(*train_tiny({str(tmp_path)!r}, model=model))"
-        status, text = run(cell, lambda text: text.startswith("go") and manager.interrupt_kernel())
-        assert status == "error" and "Stopped after step 4." in text and "KeyboardInterrupt" in text
-        status, text = run(cell)
-        assert status == "ok" and "Going on after step 4" in text
-        assert run("print(result == fingerprint(*train_tiny()))") == ("ok", "True\n")
+        text = run(cell)
+        assert "Stopped after step 4." in text and "KeyboardInterrupt" in text
+        assert "Going on after step 4" in run(cell)
+        assert run("print(result == fingerprint(*train_tiny()))") == "True\n"
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -254,10 +241,7 @@ def test_an_object_of_ones_own_that_stops_early_goes_on_too(tmp_path):
             pass
 
     expected = train_tiny(stopping=Patient())
-    model = tiny_bert()
-    stop_at(model, STEPS_AN_EPOCH + 3 + 2, raise_interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(tmp_path, model=model, stopping=Patient())
+    stopped_at(STEPS_AN_EPOCH + 3 + 2, raise_interrupt, folder=tmp_path, stopping=Patient())
     model, patient, history = train_tiny(tmp_path, stopping=Patient())
     assert patient.losses == expected[1].losses and history.step_loss == expected[2].step_loss
 
@@ -272,21 +256,21 @@ def test_a_finished_training_is_loaded_and_not_repeated(tmp_path, uninterrupted)
 def test_seconds_of_an_epoch_include_those_before_the_stop(tmp_path):
     model = tiny_bert()
     stop_at(model, 3, lambda: time.sleep(0.3))
-    stop_at(model, 4, stop_button)
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(tmp_path, model=model)
+    stopped_at(4, folder=tmp_path, model=model)
     time.sleep(0.5)
     assert 0.3 < train_tiny(tmp_path)[2].seconds[0]
 
 
-def test_the_last_two_and_the_best_are_kept(tmp_path, save_each_step):
+def test_the_last_two_and_the_best_are_kept_and_nothing_of_others_goes(tmp_path, save_each_step):
+    (tmp_path / "unfinished").mkdir()
+    theirs = {tmp_path / name: "years" for name in ("unfinished/thesis.txt", "saved-notes.txt")}
+    for path, text in theirs.items():
+        path.write_text(text)
     best_weights = train_tiny(tmp_path)[0].state_dict()  # early stopping has put them back
-    assert len(list_checkpoints(tmp_path)) == 3 and {*tmp_path.iterdir()} == {
-        *list_checkpoints(tmp_path),
-        tmp_path / ".lock",
-    }
-    oldest, *_, newest = list_checkpoints(tmp_path)
-    assert [("-best-" in path.name) for path in list_checkpoints(tmp_path)] == [True, False, False]
+    oldest, *_, newest = paths = list_checkpoints(tmp_path)
+    assert [("-best-" in path.name) for path in paths] == [True, False, False]
+    assert {*tmp_path.iterdir()} == {*paths, tmp_path / ".lock", tmp_path / "unfinished", tmp_path / "saved-notes.txt"}
+    assert {path: path.read_text() for path in theirs} == theirs
     assert all(torch.equal(tensor, best_weights[name]) for name, tensor in load_checkpoint(oldest)["model"].items())
     losses = load_checkpoint(newest)["history"]["validation_loss"]
     assert load_checkpoint(oldest)["history"]["validation_loss"][-1] == min(losses) != losses[-1]
@@ -295,39 +279,11 @@ def test_the_last_two_and_the_best_are_kept(tmp_path, save_each_step):
 # Files
 
 
-NUMBERS = st.integers() | st.floats(allow_nan=False) | st.booleans() | st.none() | st.text(max_size=5)
-STATES = st.recursive(
-    NUMBERS | st.lists(st.floats(width=32, allow_nan=False), max_size=4).map(torch.tensor),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def same(a, b):
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    return type(a) is type(b) and a == b
-
-
-@given(state=st.dictionaries(st.text(max_size=5), STATES, max_size=4))
-@settings(deadline=None, max_examples=60)
-def test_a_state_comes_back_as_it_was(tmp_path_factory, state):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    assert same(load_checkpoint(save_checkpoint(folder, state)), state)
-    shutil.rmtree(folder)
-
-
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory, one_thread):
     """A folder with two checkpoints, after steps 6 and 8."""
-    folder, model = tmp_path_factory.mktemp("stopped"), tiny_bert()
-    stop_at(model, STEPS_AN_EPOCH + 3 + 2, stop_button)
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(folder, model=model)
+    folder = tmp_path_factory.mktemp("stopped")
+    stopped_at(STEPS_AN_EPOCH + 3 + 2, folder=folder)
     return folder
 
 
@@ -337,17 +293,14 @@ def copy(stopped, tmp_path):
     return tmp_path / "copy"
 
 
-def refused(capsys, count):
-    return capsys.readouterr().out.count(" is refused: it ") == count
-
-
-@pytest.mark.parametrize("left", [0, 0.5, -1])
-def test_a_file_cut_short_is_refused_and_the_one_before_it_used(copy, capsys, uninterrupted, left):
-    newest = list_checkpoints(copy)[-1]
-    size = newest.stat().st_size
-    os.truncate(newest, {0.5: size // 2, -1: size - 1}.get(left, left))
+@pytest.mark.parametrize("left", [0, 1000, -1])
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_file_cut_short_is_refused_and_the_one_before_it_used(copy, capsys, uninterrupted, left, damaged):
+    for path in list_checkpoints(copy)[-damaged:]:
+        os.truncate(path, left % path.stat().st_size)
     assert fingerprint(*train_tiny(copy)) == uninterrupted
-    assert "Going on after step 6" in (printed := capsys.readouterr().out) and printed.count("is refused") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("is refused") == damaged and ("Going on after step 6" in printed) == (damaged == 1)
 
 
 def test_one_altered_byte_anywhere_is_noticed(stopped, tmp_path):
@@ -362,12 +315,10 @@ def test_one_altered_byte_anywhere_is_noticed(stopped, tmp_path):
             load_checkpoint(path)
 
 
-def test_where_no_file_is_whole_training_begins_again(copy, capsys, uninterrupted):
-    for path in list_checkpoints(copy):
-        os.truncate(path, 1000)
-    assert fingerprint(*train_tiny(copy)) == uninterrupted
-    printed = capsys.readouterr().out
-    assert printed.count("is refused") == 2 and "Going on" not in printed
+def with_frozen_embeddings():
+    model = tiny_bert()
+    model.bert.embeddings.requires_grad_(False)
+    return model
 
 
 @pytest.mark.parametrize(
@@ -381,6 +332,9 @@ def test_where_no_file_is_whole_training_begins_again(copy, capsys, uninterrupte
         ({"model": tiny_bert(num_labels=3)}, "id2label of the model"),
         ({"model": tiny_bert(hidden_dropout_prob=0.2)}, "hidden_dropout_prob of the model"),
         ({"model": tiny_bert(hidden_act="relu")}, "hidden_act of the model"),
+        ({"model": with_frozen_embeddings()}, "frozen layers"),
+        ({"loaders": (loader(44, seed=1), loader(20, seed=2, shuffle=False))}, "training reviews"),
+        ({"loaders": (loader(44), loader(20, seed=3, shuffle=False))}, "validation reviews"),
     ],
 )
 def test_the_checkpoint_of_another_training_is_refused_and_kept(copy, change, reason):
@@ -390,48 +344,23 @@ def test_the_checkpoint_of_another_training_is_refused_and_kept(copy, change, re
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
-def test_other_frozen_layers_and_other_reviews_are_another_training(copy):
-    frozen = tiny_bert()
-    frozen.bert.embeddings.requires_grad_(False)
-    with pytest.raises(ValueError, match="another frozen layers"):
-        train_tiny(copy, model=frozen)
-    watched = loader(20, seed=2, shuffle=False)
-    common = {"epochs": 6, "learning_rate": 3e-3, "checkpoint_dir": copy, "progress": False}
-    with pytest.raises(ValueError, match="another training reviews:"):
-        train(tiny_bert(), loader(44, seed=1), watched, early_stopping=EarlyStopping(), **common)
-    with pytest.raises(ValueError, match="another validation reviews:"):
-        train(tiny_bert(), loader(44), loader(20, seed=3, shuffle=False), early_stopping=EarlyStopping(), **common)
-    with pytest.raises(ValueError, match="another patience, min_delta, validation reviews:"):
-        train(tiny_bert(), loader(44), **common)
-
-
-def test_pretrained_and_random_weights_are_two_trainings(tmp_path, capsys, uninterrupted):
+def test_pretrained_and_random_weights_are_two_trainings(tmp_path, capsys):
     """Whatever the seed: biases and LayerNorm tell them apart. Would catch a digest of shapes alone."""
     pretrained = train_tiny(epochs=1)[0]  # stands for one: its biases are no longer zero
-    kept = {name: tensor.clone() for name, tensor in pretrained.state_dict().items()}
-    stop_at(pretrained, 4, stop_button)
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(tmp_path / "pretrained", model=pretrained)
+    kept = deepcopy(pretrained)
+    stopped_at(4, folder=tmp_path, model=pretrained)
     with pytest.raises(ValueError, match="another pretrained weights"):
-        train_tiny(tmp_path / "pretrained")
-    again = tiny_bert()
-    again.load_state_dict(kept)
-    train_tiny(tmp_path / "pretrained", model=again)
+        train_tiny(tmp_path)
+    train_tiny(tmp_path, model=kept)
     assert "Going on after step 4" in capsys.readouterr().out
 
-    with pytest.raises(ValueError, match="another pretrained weights"):
-        train_tiny(tmp_path / "pretrained", model=tiny_bert())
 
-
-def test_random_weights_of_another_seed_are_said_and_replaced(copy, capsys, uninterrupted):
+def test_a_model_with_other_random_weights_goes_on_with_the_checkpoints(copy, capsys, uninterrupted):
     """Who forgot `set_seed` before making the model must not lose the training."""
     model = tiny_bert()
     torch.nn.init.normal_(model.classifier.weight)
     assert fingerprint(*train_tiny(copy, model=model)) == uninterrupted
-    printed = capsys.readouterr().out
-    assert "other random weights now; the checkpoint's take their place" in printed and "after step 8" in printed
-    train_tiny(copy)
-    assert "other random weights" not in capsys.readouterr().out
+    assert "Going on after step 8" in capsys.readouterr().out
 
 
 def test_the_same_model_begins_again_in_an_emptied_folder(tmp_path, capsys):
@@ -451,12 +380,10 @@ def test_settings_that_only_one_version_of_transformers_knows(tmp_path, monkeypa
     def to_dict_of_a_newer_version(config):
         return {**usual(config), "a_setting_of_tomorrow": 1, "dtype": "another spelling", "transformers_version": "9"}
 
-    model = tiny_bert()
-    stop_at(model, 4, stop_button)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         if newer == "stopped":
             patch.setattr(BertConfig, "to_dict", to_dict_of_a_newer_version)
-        train_tiny(tmp_path, model=model)
+        stopped_at(4, folder=tmp_path)
     if newer == "going on":
         monkeypatch.setattr(BertConfig, "to_dict", to_dict_of_a_newer_version)
     assert fingerprint(*train_tiny(tmp_path)) == uninterrupted
@@ -465,71 +392,11 @@ def test_settings_that_only_one_version_of_transformers_knows(tmp_path, monkeypa
 
 def test_another_trainings_file_among_ours_is_passed_over(copy, tmp_path, capsys, uninterrupted):
     train_tiny(tmp_path / "other", epochs=1)
-    shutil.copy(
-        list_checkpoints(tmp_path / "other")[-1],
-        copy / list_checkpoints(tmp_path / "other")[-1].name.replace("00001", "00009"),
-    )
+    newest = list_checkpoints(tmp_path / "other")[-1]
+    shutil.copy(newest, copy / newest.name.replace("00001", "00009"))
     assert fingerprint(*train_tiny(copy)) == uninterrupted
     printed = capsys.readouterr().out
     assert "it is of a training with another epochs" in printed and "Going on after step 8" in printed
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "del state['optimizer']",
-        "model.popitem()",
-        "model['another'] = torch.zeros(1)",
-        "model['classifier.bias'] = torch.zeros(3)",
-        "model['classifier.bias'] = torch.full([2], math.nan)",
-        "model['classifier.bias'] = model['classifier.bias'].double()",
-        "model['classifier.bias'] = [0.0, 0.0]",
-        "optimizer.pop()",
-        "optimizer[0]['exp_avg'] = torch.zeros(1)",
-        "optimizer[0]['exp_avg_sq'] -= 1",
-        "optimizer[0]['step'] -= 100",
-        "optimizer[0]['step'] += 10**9",
-        "del optimizer[3]['step']",
-        "del history['step_rate']",
-        "history['another'] = []",
-        "history['step_loss'].pop()",
-        "history['step_loss'] += [0.5] * 1000",
-        "history['step_loss'][0] = '0.7'",
-        "history['step_loss'][0] = math.inf",
-        "history['step_loss'][0] = 10**400",
-        "history['seconds'] = []",
-        "history['seconds'][0] = -1",
-        "history['validation_loss'] = None",
-        "history['step_reviews'][0] = 0",
-        "state['history'] = [1, 2]",
-        "early_stopping['epoch'] = -5",
-        "early_stopping['epoch'] = 10**9",
-        "early_stopping['best_loss'] = 'low'",
-        "early_stopping['best_weights'].popitem()",
-        "early_stopping.clear()",
-        "state['stopped_early'] = 'no'",
-        "state['seconds'] = math.nan",
-        "state['random'] = []",
-        "random[0]['cpu'] = torch.zeros(7, dtype=torch.uint8)",
-        "random[0]['cpu'] = 'dice'",
-        "state['scaler'] = {'scale': -1.0}",
-        "state['training'] = 5",
-        "del state['training']",
-    ],
-)
-def test_a_forged_checkpoint_is_refused_and_the_one_before_it_used(copy, capsys, change):
-    """Its checksum is right. Wrong code: a traceback, or a training that goes on with half of what it needs."""
-    newest = list_checkpoints(copy)[-1]
-    state = load_checkpoint(newest)
-    newest.unlink()
-    exec(change, {"torch": torch, "math": math, "state": state, **state})
-    save_checkpoint(copy, state)
-    model = tiny_bert()
-    stop_at(model, 1, raise_interrupt)  # at once
-    with pytest.raises(KeyboardInterrupt):
-        train_tiny(copy, model=model)
-    printed = capsys.readouterr().out
-    assert printed.count(" is refused: ") == 1 and "Going on after step 6" in printed
 
 
 def test_another_training_into_the_same_folder_is_refused_while_the_first_one_runs(tmp_path, capsys):
@@ -546,29 +413,15 @@ def test_another_training_into_the_same_folder_is_refused_while_the_first_one_ru
     assert "Going on after step 12" in capsys.readouterr().out
 
 
-def test_files_and_folders_that_others_made_stay(tmp_path, save_each_step):
-    (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "thesis.txt").write_text("years")
-    (tmp_path / "saved-notes.txt").write_text("mine")
-    train_tiny(tmp_path)
-    assert (tmp_path / "unfinished" / "thesis.txt").read_text() == "years"
-    assert (tmp_path / "saved-notes.txt").read_text() == "mine"
-
-
 @pytest.mark.parametrize("scaled_at_first", [True, False])
 def test_a_checkpoint_goes_on_where_losses_are_scaled_and_where_they_are_not(tmp_path, monkeypatch, scaled_at_first):
     """An fp16 GPU scales, a bf16 GPU doesn't; here the scaler of the processor stands for the first."""
     for scaled, epochs in ((scaled_at_first, 7), (not scaled_at_first, 14)):
         scaler = torch.amp.GradScaler("cpu", enabled=scaled)
         monkeypatch.setattr(training, "mixed_precision", lambda device, it=scaler: (contextlib.nullcontext, it))
-        model = tiny_bert()
-        hook = stop_at(model, epochs, stop_button)
-        with pytest.raises(KeyboardInterrupt):
-            train_tiny(tmp_path, model=model, stopping=EarlyStopping(patience=9))
-        hook.remove()
-    assert load_checkpoint(list_checkpoints(tmp_path)[-1])["scaler"].get("scale", 0) == (
-        0 if scaled_at_first else 65536
-    )
+        stopped_at(epochs, folder=tmp_path, stopping=EarlyStopping(patience=9))
+    scale = load_checkpoint(list_checkpoints(tmp_path)[-1])["scaler"].get("scale", 0)
+    assert scale == (0 if scaled_at_first else 65536)
 
 
 class Bomb:
@@ -612,46 +465,9 @@ def train_with_trouble(folder, begin, end):
     return warnings_of(lambda: fingerprint(*train_tiny(folder, model=model)))
 
 
-def mount(*arguments):
-    if sys.platform != "linux" or not hasattr(os, "geteuid") or os.geteuid() != 0:
-        pytest.skip("mounting a file system needs root on Linux")
-    problem = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
-    if problem.returncode:
-        pytest.skip(f"mounting isn't allowed here: {problem.stderr.strip()}")
-
-
-def unmount(folder):
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk(tmp_path, uninterrupted, save_each_step):
-    mount("-t", "tmpfs", "-o", "size=3m", "none", tmp_path)
-    try:
-        ballast, seen = tmp_path / "ballast", []
-
-        def fill():
-            with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-
-        def make_room():
-            seen.extend(load_checkpoint(path) for path in list_checkpoints(tmp_path))
-            ballast.unlink()
-
-        result, warned = train_with_trouble(tmp_path, fill, make_room)
-        assert result == uninterrupted
-        assert len(warned) == 1 and "No space left" in warned[0]
-        assert [len(state["history"]["step_loss"]) for state in seen] == [1, 2]  # whole, as they were
-        newest = load_checkpoint(list_checkpoints(tmp_path)[-1])
-        assert newest["history"]["step_loss"] == uninterrupted[1]["step_loss"]
-        assert not (tmp_path / ".course-unfinished").exists()
-    finally:
-        unmount(tmp_path)
-
-
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_an_error_of_the_file_system(tmp_path, monkeypatch, uninterrupted, save_each_step, call):
-    """The same without root: each of the calls that write fails for a while."""
+    """Each of the calls that write fails for a while, as on a full disk."""
     owner, name = {"fsync": (os, "fsync"), "rename": (Path, "rename")}[call]
     usual = getattr(owner, name)
 
@@ -672,45 +488,20 @@ def test_an_error_of_the_file_system(tmp_path, monkeypatch, uninterrupted, save_
     assert load_checkpoint(list_checkpoints(tmp_path)[-1])["history"]["step_loss"] == uninterrupted[1]["step_loss"]
 
 
-def test_a_folder_that_vanished(tmp_path, uninterrupted, save_each_step):
-    folder = tmp_path / "run"
-    result, warned = train_with_trouble(folder, lambda: shutil.rmtree(folder), lambda: None)
-    assert result == uninterrupted and warned == []
-    assert len(list_checkpoints(folder)) == 3
-
-
-def test_a_drive_that_vanished_and_came_back(tmp_path, uninterrupted, save_each_step):
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_folder_or_a_drive_that_vanished(tmp_path, uninterrupted, save_each_step, comes_back):
     drive, away = tmp_path / "drive", tmp_path / "away"
     drive.mkdir()
-    result, warned = train_with_trouble(drive / "run", lambda: drive.rename(away), lambda: away.rename(drive))
-    assert result == uninterrupted
-    assert len(warned) == 1
-    assert load_checkpoint(list_checkpoints(drive / "run")[-1])["history"]["step_loss"] == uninterrupted[1]["step_loss"]
+    vanish = (lambda: drive.rename(away)) if comes_back else (lambda: shutil.rmtree(drive / "run"))
+    come_back = (lambda: away.rename(drive)) if comes_back else (lambda: None)
+    result, warned = train_with_trouble(drive / "run", vanish, come_back)
+    assert result == uninterrupted and len(warned) == comes_back  # a folder is made anew, a drive is not
+    assert len(list_checkpoints(drive / "run")) == 3
+    newest = load_checkpoint(list_checkpoints(drive / "run")[-1])
+    assert newest["history"]["step_loss"] == uninterrupted[1]["step_loss"]
 
 
 def test_a_folder_that_can_never_be_made(tmp_path, uninterrupted):
     (tmp_path / "file").write_text("in the way")
     result, warned = warnings_of(lambda: fingerprint(*train_tiny(tmp_path / "file" / "run")))
     assert result == uninterrupted and len(warned) == 1
-
-
-# Three classes
-
-
-def test_three_classes_train_go_on_and_are_evaluated(tmp_path):
-    def run(folder, action=None):
-        model = tiny_bert(num_labels=3)
-        if action:
-            stop_at(model, 8, action)
-        settings = {"epochs": 16, "learning_rate": 5e-3, "progress": False}
-        history = train(model, loader(24, classes=3), checkpoint_dir=folder, **settings)
-        return history.step_loss, predict_logits(model, loader(24, classes=3, shuffle=False))
-
-    losses, logits = run(None)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, stop_button)
-    resumed_losses, resumed_logits = run(tmp_path)
-    assert resumed_losses == losses and numpy.array_equal(resumed_logits, logits)
-    labels = [review["label"] for review in loader(24, classes=3).dataset]
-    assert set(labels) == {0, 1, 2} and logits.shape == (24, 3)
-    assert evaluate(labels, logits)["f1"] > 0.9  # memorised

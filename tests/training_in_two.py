@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
-from training_to_kill import fingerprint, loader, stop_at, tiny_bert, train_tiny
+from training_to_kill import NO_DROPOUT, fingerprint, loader, stop_at, tiny_bert, train_tiny
 
 from helpers import training
 from helpers.training import predict_logits, train
@@ -14,7 +14,7 @@ from helpers.training import predict_logits, train
 
 def train_plainly(folder=None, *, stop=None, **settings):
     """Train without dropout for 54 steps; the last batch of an epoch has one review, so one process has none."""
-    model = tiny_bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = tiny_bert(**NO_DROPOUT)
     settings = {"epochs": 9, "learning_rate": 1e-3, **settings}
     if stop:
         stop_at(model, stop, lambda: signal.raise_signal(signal.SIGINT))

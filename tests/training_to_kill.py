@@ -21,6 +21,8 @@ from helpers.batches import make_loader
 from helpers.careful import resuming
 from helpers.training import EarlyStopping, train
 
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
 
 def tiny_bert(**settings):
     torch.manual_seed(0)
@@ -41,12 +43,12 @@ def loader(count, *, seed=0, shuffle=True, classes=2):
     return make_loader(*reviews(count, classes, seed=seed), pad, batch_size=8, shuffle=shuffle)
 
 
-def train_tiny(folder=None, *, model=None, stopping=None, **settings):
+def train_tiny(folder=None, *, model=None, stopping=None, loaders=None, **settings):
     """Epochs of six steps until early stopping ends them, after two or three; the last batch of an epoch is smaller."""
     model = model or tiny_bert()
     stopping = stopping or EarlyStopping(patience=1)
     settings = {"epochs": 6, "learning_rate": 3e-3, **settings}
-    loaders = loader(44), loader(20, seed=2, shuffle=False)
+    loaders = loaders or (loader(44), loader(20, seed=2, shuffle=False))
     history = train(model, *loaders, early_stopping=stopping, checkpoint_dir=folder, progress=False, **settings)
     return model, stopping, history
 

@@ -8,7 +8,6 @@ name ends with its checksum. The last two are kept, and the one with the lowest 
 import contextlib
 import hashlib
 import json
-import math
 import os
 import signal
 import threading
@@ -25,11 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 SAVE_EVERY_SECONDS = 180  # and at the end of each epoch
-FORMAT = "helpers.careful.resuming 2"
+FORMAT = "helpers.careful.resuming 3"
 TENSOR = "tensor of this file"  # stands in the JSON where a tensor was, with its name
 MAY_DIFFER = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")  # between two sittings, in a config
-RANDOM_WEIGHTS = "random weights at the start"
-_BEGAN_WITH = weakref.WeakKeyDictionary()  # {model: {folder: digests of the weights with which it began there}}
+_BEGAN_WITH = weakref.WeakKeyDictionary()  # {model: {folder: digest of the weights with which it began there}}
 
 
 @dataclass
@@ -60,14 +58,11 @@ class Run:
         """Return the parameters that train."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def state(self, empty=torch.zeros_like):
-        """Return what a checkpoint holds, but for the random numbers; `empty` makes a mean that AdamW lacks."""
+    def state(self):
+        """Return what a checkpoint holds, but for the random numbers."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": [
-                {"step": torch.zeros(()), "exp_avg": empty(p), "exp_avg_sq": empty(p)} | self.optimizer.state.get(p, {})
-                for p in self.trained()
-            ],
+            "optimizer": self.optimizer.state_dict()["state"],  # AdamW's means
             "scaler": self.scaler.state_dict(),
             "history": vars(self.history),
             "early_stopping": getattr(self.early_stopping, "__dict__", {}),  # with the best weights
@@ -78,8 +73,8 @@ class Run:
     def restore(self, state):
         """Take in what `state` returned, in this process or in another one."""
         self.model.load_state_dict(state["model"])
-        means, groups = dict(enumerate(state["optimizer"])), self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": means, "param_groups": groups})
+        means = {int(number): means for number, means in state["optimizer"].items()}  # JSON's names are texts
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": means})
         if self.scaler.is_enabled() and state["scaler"]:  # a GPU with bf16 needs none, and has none to give
             self.scaler.load_state_dict(state["scaler"])
         vars(self.history).update(state["history"])
@@ -167,9 +162,8 @@ class Checkpoints:
         def write():
             try:
                 self.folder.mkdir(exist_ok=True)  # it may have vanished
-                save_checkpoint(
-                    self.folder, {"training": self.decisive, "random": random, **self.run.state()}, best=best
-                )
+                state = {"training": self.decisive, "random": random, **self.run.state()}
+                save_checkpoint(self.folder, state, best=best)
                 return True
             except (OSError, TypeError) as problem:  # TypeError: early_stopping holds what JSON can't
                 sentence = f"No checkpoint could be saved ({problem}). Training goes on, and saves again when it can."
@@ -200,9 +194,8 @@ class Checkpoints:
         with contextlib.ExitStack() as locked:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                locked.enter_context(
-                    FileLock(self.folder / ".lock", timeout=0)
-                )  # it ends with the process that holds it
+                # The system unlocks it when the process that holds it ends, however it ends.
+                locked.enter_context(FileLock(self.folder / ".lock", timeout=0))
             except Timeout:
                 cure = "wait for its end, or give `train` another checkpoint_dir"
                 raise ValueError(f"Another training writes into {self.folder} now: {cure}.") from None
@@ -217,22 +210,19 @@ class Checkpoints:
         for path in reversed(list_checkpoints(self.folder)):
             try:
                 state = load_checkpoint(path)
-                then = dict(state["training"])  # what only one of two versions of transformers knows can't be compared
+                then = state["training"]  # what only one of two versions of transformers knows can't be compared
                 others = [name for name, value in self.decisive.items() if then.get(name, value) != value]
-                if others == [RANDOM_WEIGHTS]:
-                    print("The model began with other random weights now; the checkpoint's take their place.")
-                    self.decisive[RANDOM_WEIGHTS] = then[RANDOM_WEIGHTS]
-                elif others:
+                if others:
                     raise ValueError(f"it is of a training with another {', '.join(others)}")
-                check_state(state, self.run, self.decisive, self.steps_an_epoch)
-            except (LookupError, TypeError, ValueError) as problem:
+            except ValueError as problem:
                 print(f"{path.name} is refused: {problem}. An older one is used, if there is one.")
                 continue
             print(f"Going on after step {len(state['history']['step_loss'])}, from the checkpoint {path.name[:11]}.")
             return state
-        if others and others != [RANDOM_WEIGHTS]:
+        if others:
             cure = "give `train` another checkpoint_dir, or delete that folder to begin again"
             raise ValueError(f"{self.folder} is of a training with another {', '.join(others)}: {cure}.")
+        return None
 
 
 def _random_states(device, new=()):
@@ -256,14 +246,14 @@ def what_decides(settings, model, train_loader, validation_loader, early_stoppin
             decisive[f"{name} of the model"] = value
     decisive["frozen layers"] = _digest(*((name, p.shape, p.requires_grad) for name, p in model.named_parameters()))
     # What has one axis (biases, LayerNorm) is alike in all new networks, so it tells pretrained weights apart whatever
-    # the seed. A model that was stopped has moved on from where it began: that is remembered.
+    # the seed; other random weights are no matter, for the checkpoint's take their place. A model that was stopped has
+    # moved on from where it began: that is remembered.
     began, place = _BEGAN_WITH.setdefault(model, {}), str(Path(folder).resolve())
     if place not in began or not list_checkpoints(folder):
-        one_axis, drawn = [], []
-        for p in model.parameters():
-            (one_axis if p.ndim < 2 else drawn).append(p.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-        began[place] = {"pretrained weights": _digest(*one_axis), RANDOM_WEIGHTS: _digest(*drawn)}
-    return json.loads(json.dumps(decisive | began[place], default=str))
+        one_axis = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+        began[place] = _digest(*(p.detach().cpu().view(torch.uint8).numpy().tobytes() for p in one_axis))
+    decisive["pretrained weights"] = began[place]
+    return json.loads(json.dumps(decisive, default=str))
 
 
 def _digest(*parts):
@@ -271,49 +261,6 @@ def _digest(*parts):
     for part in parts:
         sha256.update(part if isinstance(part, bytes) else repr(part).encode())
     return sha256.hexdigest()
-
-
-def check_state(state, run, decisive, steps_an_epoch):
-    """Raise ValueError unless `state` could come from this training: its names, shapes and numbers."""
-    try:
-        history, stopping, ours = state["history"], state["early_stopping"], run.state(empty=lambda p: p)
-        epochs, steps = len(history["seconds"]), len(history["step_loss"])
-        lengths = {name: steps if name.startswith("step") else epochs for name in vars(run.history)}
-        if decisive["validation reviews"] is None:
-            lengths |= {"validation_loss": 0, "validation_accuracy": 0}
-        for states in state["random"]:
-            for name in {"cpu", run.model.device.type} & states.keys():
-                torch.Generator(name).set_state(states[name])
-        fits = (
-            {name: len(values) for name, values in history.items()} == lengths
-            and all(_alike(number, 0) for values in history.values() for number in values)
-            and all(count >= 1 for count in history["step_reviews"])
-            and epochs * steps_an_epoch <= steps <= min(epochs + 1, decisive["epochs"]) * steps_an_epoch
-            and all(_alike(state[name], ours[name]) for name in ("model", "optimizer", "stopped_early", "seconds"))
-            and all(0 <= means["step"] <= steps and means["exp_avg_sq"].min() >= 0 for means in state["optimizer"])
-            and (not (state["scaler"] and ours["scaler"]) or _alike(state["scaler"], ours["scaler"]))
-            and all(number > 0 or name == "_growth_tracker" for name, number in state["scaler"].items())
-            and stopping.keys() >= ours["early_stopping"].keys()
-            and all(_alike(kept, ours["model"]) for kept in stopping.values() if isinstance(kept, dict) and kept)
-            and len(state["random"]) > 0
-        )
-        if type(run.early_stopping).__module__ == "helpers.training":  # a learner's own has names of its own
-            fits = fits and 0 <= stopping["best_epoch"] <= stopping["epoch"] == epochs and stopping["best_loss"] >= 0
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise ValueError("what it holds can't come from this training")
-
-
-def _alike(a, b):
-    """Have two nested dicts and lists the same names, tensors of the same shapes and types, and sensible numbers?"""
-    if isinstance(b, dict):
-        return isinstance(a, dict) and a.keys() == b.keys() and all(_alike(a[name], b[name]) for name in b)
-    if isinstance(b, list):
-        return isinstance(a, list) and len(a) == len(b) and all(map(_alike, a, b))
-    if isinstance(b, torch.Tensor):
-        return isinstance(a, torch.Tensor) and (a.shape, a.dtype) == (b.shape, b.dtype) and bool(a.isfinite().all())
-    return type(a) is bool if isinstance(b, bool) else type(a) in (int, float) and math.isfinite(a) and a >= 0
 
 
 def save_checkpoint(folder, state, *, best=False):
