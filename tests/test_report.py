@@ -303,7 +303,7 @@ def test_the_report_asks_the_model_in_the_right_order(capsys, tmp_path):
 
 def test_the_lines_of_the_recap_work_and_names_come_back(tmp_path, monkeypatch):
     names = ["1", "Müll, alt", "sehr gut"]
-    rows = [(f"text {n} is w{n % 3}", names[n % 3]) for n in range(90)]
+    rows = [(f"text {n} is w{n % 3}", names[n % 3]) for n in range(45)]
     pandas.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / "my_reviews.csv", index=False)
     monkeypatch.chdir(tmp_path)
     cells = {}
