@@ -55,6 +55,12 @@ def make_loader(input_ids, labels, tokenizer, *, batch_size, shuffle, seed=0):
     )
 
 
+def loader_for(texts, labels, tokenizer, track, *, max_tokens=None, shuffle=False, seed=0):
+    """Encode `texts` and make their loader, with the track's sizes or another `max_tokens`. Notebook 03 builds it."""
+    ids = encode(texts, tokenizer, max_tokens=track.max_tokens if max_tokens is None else max_tokens)
+    return make_loader(ids, labels, tokenizer, batch_size=track.batch_size, shuffle=shuffle, seed=seed)
+
+
 def pad(reviews, pad_token_id):
     """Return one batch: reviews padded on the right to the longest of them, with the mask that hides the padding."""
     longest = max(len(review["input_ids"]) for review in reviews)
@@ -89,19 +95,16 @@ class SimilarLengths(Sampler):
     def __iter__(self):
         places = list(range(len(self.lengths)))
         if not self.shuffle:
-            return iter(self._cut(sorted(places, key=self._length, reverse=True)))
+            return iter(self._cut(sorted(places, key=lambda place: self.lengths[place], reverse=True)))
         random = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         self.epoch += 1
         places = torch.randperm(len(places), generator=random).tolist()
         group = self.GROUP * self.batch_size
         batches = []
         for start in range(0, len(places), group):
-            batches += self._cut(sorted(places[start : start + group], key=self._length))
+            batches += self._cut(sorted(places[start : start + group], key=lambda place: self.lengths[place]))
         order = torch.randperm(len(batches), generator=random).tolist()
         return iter([batches[i] for i in order])
-
-    def _length(self, place):
-        return self.lengths[place]
 
     def _cut(self, places):
         return [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]

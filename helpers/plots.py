@@ -13,7 +13,6 @@ from helpers.careful.tables import both_ways
 # Okabe and Ito's colours, safe for colour-blind eyes. Every line also has its own marker or line style.
 BLUE, ORANGE, GREEN, PINK, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676", "#000000"
 
-
 plt.rcParams.update(  # fonts and sizes that can be read from the back of a room
     {
         "figure.figsize": (8, 4.5),
@@ -67,9 +66,8 @@ def history(record):
         xlabel="epoch", ylabel="loss", title="Loss after each epoch", xticks=epochs, xlim=(0.8, epochs[-1] * 1.2 + 0.3)
     )
     axes.set_ylim(bottom=0)
-    finding = (
-        f"Training loss goes from {record.train_loss[0]:.2f} to {record.train_loss[-1]:.2f} in {len(epochs)} epochs."
-    )
+    first, last = record.train_loss[0], record.train_loss[-1]
+    finding = f"Training loss goes from {first:.2f} to {last:.2f} in {len(epochs)} epochs."
     if record.validation_loss:
         best = record.best_epoch
         axes.plot(epochs, record.validation_loss, color=ORANGE, marker="s", linestyle="--")

@@ -15,7 +15,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers.batches import KEEP, SimilarLengths, encode, make_loader, pad
+from helpers.batches import KEEP, SimilarLengths, encode, loader_for, make_loader, pad
 from helpers.models import load_tokenizer
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "02_tokenization.ipynb"
@@ -249,6 +249,20 @@ NO_CLASSES = [-100, -1, 0.9, math.nan, math.inf, "good", "1", None, True, numpy.
 def test_make_loader_says_what_to_mend(ids, labels, batch_size, words):
     with pytest.raises(ValueError, match=words):
         make_loader(ids, labels, PAD, batch_size=batch_size, shuffle=True)
+
+
+def test_loader_for_encodes_and_has_the_sizes_of_the_track(tokenizer):
+    track = SimpleNamespace(max_tokens=8, batch_size=3)
+    texts = [" ".join(["fun"] * length) for length in (1, 9, 4, 6, 20, 2, 3)]
+    for max_tokens, limit in ((None, 8), (5, 5)):
+        loader = loader_for(texts, [0, 1] * 3 + [0], tokenizer, track, max_tokens=max_tokens, shuffle=True, seed=4)
+        ids = encode(texts, tokenizer, max_tokens=limit)
+        same = make_loader(ids, [0, 1] * 3 + [0], tokenizer, batch_size=3, shuffle=True, seed=4)
+        for batch, expected in zip(loader, same, strict=True):
+            assert all(torch.equal(batch[name], expected[name]) for name in expected)
+    assert next(iter(loader_for(texts, [0] * 7, tokenizer, track)))["index"][0] == 1  # not shuffled: longest first
+    with pytest.raises(ValueError, match="max_tokens"):
+        loader_for(texts, [0] * 7, tokenizer, track, max_tokens=0)
 
 
 def test_classes_may_come_from_any_library():
