@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from helpers.exercises.solve import solved
-from tools import commands, ground, guide, slides, solutions
+from tools import commands, ground, guide, refresh, slides, solutions
 from tools import notebooks as tools
 
 NOTEBOOKS = tools.notebooks()
@@ -84,6 +84,23 @@ def test_slides_hold_every_section_prediction_and_picture_of_the_notebook(path, 
     assert re.findall(r'<img alt="([^"]+)"', page) == re.findall(r'<img alt="([^"]+)"', shown)
     assert page.count("<h2>Question ") == 4 and "Recap" in words
     assert not re.search(r"\\(text|ln|cdot|frac)|\]\(", page), "a formula or a link in Markdown is left"
+
+
+def test_a_prediction_that_needs_what_stands_around_it_has_words_of_its_own_on_the_slide(tmp_path):
+    # Would catch a key that nothing reads, one that `refresh` throws away, one that adds a prediction where there is
+    # none, and one that leaves the notebook's own words beside it.
+    notebook = tools.read(NOTEBOOKS[0])
+    cells = [cell for cell in notebook.cells if "*Predict first:*" in cell.source]
+    own = slides.paragraphs(cells[0].source)[-1]
+    assert own.startswith("*Predict first:*")
+    cells[0].metadata["slide"] = "Which of `a` and `b`?"
+    silent = next(cell for cell in notebook.cells[2:] if cell.cell_type == "markdown" and cell not in cells)
+    silent.metadata["slide"] = "Never asked"
+    nbformat.write(refresh.tidy(notebook), tmp_path / NOTEBOOKS[0].name)
+    page = slides.slides_page(tmp_path / NOTEBOOKS[0].name)
+    assert "<em>Predict first:</em> Which of <code>a</code> and <code>b</code>?" in page
+    assert slides.rendered(own) not in page and "Never asked" not in page
+    assert page.count("Predict first:") == len(cells)
 
 
 def outputs(notebook):

@@ -74,7 +74,8 @@ def tidy(notebook):
         "course": {"outputs_of": code_hash(notebook)},
     }
     for cell in notebook.cells:
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter", "slideshow")}
+        kept = ("tags", "jupyter", "slideshow", "slide")
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in kept}
         for output in cell.get("outputs", []):
             if "text" in output:
                 output.text = without_machine_paths(output.text)

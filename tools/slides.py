@@ -36,7 +36,7 @@ def deck(path):
             continue
         for level, here, body in parts(cell):
             heading = here if level else heading
-            predict = predictions(body)
+            predict = predictions(body, cell.metadata.get("slide"))
             if level and heading == "Recap":
                 slides.append((heading, f"<h2>Recap</h2>\n{rendered(a_list(cell))}"))
             elif level and heading == "Quiz":
@@ -101,9 +101,10 @@ def first_words(body, enough=60):
     return ""
 
 
-def predictions(body):
-    """The question that learners commit to, as a box."""
+def predictions(body, alone=None):
+    """The question that learners commit to, as a box. `alone` takes its place where it needs what stands around it."""
     found = [words for words in paragraphs(body) if words.startswith("*Predict first:*")]
+    found = [f"*Predict first:* {alone}"] if found and alone else found
     return "".join(f'\n<div class="predict">{rendered(words)}</div>' for words in found)
 
 
