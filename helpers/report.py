@@ -1,6 +1,6 @@
 """The whole report of notebook 05 in one call, for your own reviews and any number of classes.
 
-Notebook 05 builds each part by hand for two classes; its section 13 says what changes with more.
+Notebook 05 builds each part by hand for two classes; its section 12 says what changes with more.
 """
 
 import re
@@ -144,7 +144,7 @@ def show_report(figures):
     for number, (text, label, answer, sure) in enumerate(figures["worst"], start=1):
         text = text if len(text) < 700 else text[:200] + " […] " + text[-500:]
         print(f"{number}. LABEL: {label}; the model says {answer} ({sure:.0%} sure)")
-        print(textwrap.fill(" ".join(text.split()), 110), end="\n\n")
+        print(textwrap.fill(" ".join(text.split()), 80), end="\n\n")
 
 
 def model_card(figures, *, title, about, models_tried=None):

@@ -78,15 +78,14 @@ class Evaluation:
     """Notebook 05: sentences from another site, and the small training that shows what leaks do."""
 
     other_domain: int = 500
-    leak_train: int = 64
-    leak_pool: int = 200
+    occluded: int = 40  # of these, sentences of which words are left out
+    leak_train: int = 200
+    leak_pool: int = 400
     leak_epochs: int = 5
-    own_reviews: int = 200  # of each of three classes, as an example of the learner's own data
-    own_tokens: int = 32
+    most_labels: int = 25_000  # IMDb reviews for word counts, as far as they are not in another split
 
-    gpu = {}
-    quick = {"other_domain": 24, "leak_train": 16, "leak_pool": 24, "leak_epochs": 2}
-    quick |= {"own_reviews": 30, "own_tokens": 24}
+    gpu = {"leak_epochs": 10}
+    quick = {"other_domain": 24, "occluded": 4, "leak_train": 16, "leak_pool": 24, "leak_epochs": 2, "most_labels": 200}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ FIGURES = {
     "04": "best_epoch last_epoch validation_loss_best validation_loss_last train_loss_last epochs_saved",
     "05": (
         "test_reviews test_accuracy test_accuracy_low test_accuracy_high precision recall f1 "
-        "calibration_error_before calibration_error_after other_domain_accuracy"
+        "calibration_error_before calibration_error_after other_domain_accuracy other_domain_accuracy_word_counts"
     ),
     "08": "processes largest_weight_difference speedup",
 }
