@@ -103,10 +103,6 @@ def this_computer():
     return {"platform": name, "machine": machine, "python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
 
 
-def target_name(target):
-    return f"{target['platform']}-{target['python']}"
-
-
 def target_words(target):
     usual = target["machine"] in ("x86_64", "AMD64", "arm64")
     return f"{target['platform']}{'' if usual else ' on ' + target['machine']} with Python {target['python']}"
@@ -149,13 +145,7 @@ def read_pack(pack):
         raise Problem(f"{pack / SUMS} is damaged: {AGAIN}.") from None
     check_files(pack, ["pack.json"], sums)
     refuse_unlisted(pack, sums)
-    try:
-        facts = json.loads((pack / "pack.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        facts = None
-    if not well_formed(facts, sums):
-        raise Problem(f"{pack / 'pack.json'} is damaged: {AGAIN}.")
-    return facts, sums
+    return json.loads((pack / "pack.json").read_text(encoding="utf-8")), sums
 
 
 def read_sums(path):
@@ -184,21 +174,6 @@ def refuse_unlisted(pack, sums):
                 f"{path} does not belong to the pack ({SUMS} doesn't list it): move it out of the pack, or take "
                 "another stick if you don't know who put it there."
             )
-
-
-def well_formed(facts, sums):
-    """Does pack.json hold what `pack` writes into it?"""
-
-    def texts(thing, *names):
-        return isinstance(thing, dict) and all(isinstance(thing.get(name), str) for name in names)
-
-    def wheels(entry):
-        return isinstance(entry.get("wheels"), list) and all(f"wheels/{name}" in sums for name in entry["wheels"])
-
-    served = facts.get("serves") if texts(facts, "packages") else None
-    return isinstance(served, list) and all(
-        texts(entry, "platform", "machine", "python") and wheels(entry) for entry in served
-    )
 
 
 def check_files(pack, names, sums):
