@@ -30,6 +30,7 @@ NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9][0-9]_*
 COURSE = ["start.py", "requirements.txt", "pyproject.toml", "helpers", "notebooks", "tools"]
 REMOTE = ("http", "https", "ws", "wss")  # other requests, data: and blob:, go nowhere
 LOOPBACK = ("127.0.0.1", "localhost")
+ADDRESS = r"http://127\.0\.0\.1:\S+token=\w+"
 RUN_SECONDS = 280  # a notebook on the quick track takes less than 40 on an idle machine
 
 pytestmark = [
@@ -45,12 +46,13 @@ pytestmark = [
 
 
 class Lab:
-    """A running JupyterLab: its folder, its address, and the address that it printed for the learner."""
+    """A running JupyterLab: its folder, its address, and what start.py said."""
 
-    def __init__(self, folder, port, printed, blocked):
-        self.folder, self.printed = folder, printed
+    def __init__(self, folder, port, said, blocked):
+        self.folder, self.port, self.said = folder, port, said
         self.blocked = blocked  # a file that is there when a kernel tried to reach the network
-        self.address, self.token = f"http://127.0.0.1:{port}", re.search(r"token=(\w+)", printed)[1]
+        self.printed = re.search(ADDRESS, said)[0]
+        self.address, self.token = f"http://127.0.0.1:{port}", re.search(r"token=(\w+)", self.printed)[1]
 
     def ask(self, path, method="GET"):
         """Send a request to the server's API and return its answer."""
@@ -61,11 +63,18 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    """JupyterLab on a copy of the course."""
+def lab(tmp_path_factory):
+    """JupyterLab on a copy of the course, around which a learner has settings that let everybody in, and odd files."""
     folder, home = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("home")
     for name in COURSE:
         copy(ROOT / name, folder / name)
+    for name in ("random.py", "jupyterlab.py", "notebooks/random.py"):
+        (folder / name).write_text("raise SystemExit('a file of mine')")
+    (home / ".jupyter").mkdir()
+    (home / ".jupyter" / "jupyter_server_config.py").write_text(
+        "c.ServerApp.token = c.IdentityProvider.token = c.ServerApp.password = ''\n"
+        "c.ServerApp.ip = '0.0.0.0'\nc.ServerApp.allow_unauthenticated_access = True\n"
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -81,58 +90,46 @@ def lab(browser, tmp_path_factory):
     env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")} | settings
     command = [sys.executable, str(folder / "start.py"), "--no-browser", "--port", str(port)]
     with log.open("w") as output, started(command, env=env, stdout=output, stderr=subprocess.STDOUT) as server:
-        yield Lab(folder, port, address_printed(server, log), home / "blocked.txt")
+        yield Lab(folder, port, said_by(server, log), home / "blocked.txt")
 
 
 @contextmanager
-def started(command, patience=30, **settings):
+def started(command, **settings):
     """A running program, which is ended with all that it started in its session, whatever happens meanwhile."""
     program = subprocess.Popen(command, start_new_session=True, **settings)
     try:
         yield program
     finally:
         program.terminate()
-        try:
-            program.wait(patience)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            if os.name == "nt":
-                program.kill()
-            else:
-                with suppress(ProcessLookupError):
-                    os.killpg(program.pid, signal.SIGKILL)
-            program.wait()
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(30)
+        with suppress(ProcessLookupError, AttributeError):  # AttributeError: Windows has no process groups
+            os.killpg(program.pid, signal.SIGKILL)
+        program.kill()
+        program.wait()
 
 
-STUBBORN = """import signal, subprocess, sys
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-subprocess.Popen([sys.executable, "-c", "import time; print('child', flush=True); time.sleep(600)"]).wait()"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups")
-def test_a_server_that_does_not_want_to_end_leaves_no_process_behind():
-    with pytest.raises(TimeoutError):
-        with started([sys.executable, "-c", STUBBORN], patience=0.2, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout.readline() == "child\n"
-            raise TimeoutError
-    assert server.stdout.read() == ""  # its end: nobody is left who could write there
-
-
-def address_printed(server, log):
-    """Wait until JupyterLab answers, and return the address that it printed."""
+def said_by(server, log):
+    """Wait until JupyterLab answers at the address that it printed, and return all that was printed."""
     for _ in range(240):
-        found = re.search(r"http://127\.0\.0\.1:\S+token=\w+", log.read_text())
+        found = re.search(ADDRESS, log.read_text())
         if found:
-            try:
+            with suppress(urllib.error.URLError):
                 urllib.request.urlopen(found[0], timeout=30).close()
-                return found[0]
-            except urllib.error.URLError:
-                pass
+                return log.read_text()
         if server.poll() is not None:
             break
         time.sleep(0.5)
     pytest.fail(f"start.py --no-browser serves no JupyterLab. It said:\n{log.read_text()}")
+
+
+def test_jupyterlab_asks_for_a_token_whatever_a_learners_settings_are(lab):
+    assert "jupyter_server_config.py says who may use" in lab.said
+    assert lab.ask("/api/contents")["content"]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(lab.address + "/api/contents", timeout=60)
+    with pytest.raises(OSError):  # what is bound to every address would answer
+        socket.create_connection(("127.0.0.2", lab.port), timeout=5).close()
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 import start
-from tools import commands, ground, pack
+from tools import commands, ground
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
@@ -424,51 +422,3 @@ def test_the_doctor_sets_nothing_up(tmp_path):
     done = run_start(folder, "doctor")
     assert done.returncode == 1 and "not set up yet" in done.stdout and "run `python3 start.py`" in done.stdout
     assert not (folder / ".venv").exists()
-
-
-def test_jupyterlab_asks_for_a_token_whatever_a_learners_settings_are(tmp_path):
-    stamp = Path(sys.prefix, "course-setup.json")
-    if not stamp.exists() or pack.packages_digest() not in stamp.read_text(encoding="utf-8"):
-        pytest.skip("start.py did not make this Python's environment")
-    for name in ("helpers", "tools", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / "course" / name)
-    for name in ("start.py", "requirements.txt", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path / "course")
-    for name in ("random.py", "jupyterlab.py", "notebooks/random.py"):
-        (tmp_path / "course" / name).write_text("raise SystemExit('a file of mine')")
-    config = tmp_path / ".jupyter" / "jupyter_server_config.py"
-    config.parent.mkdir()
-    config.write_text(
-        "c.ServerApp.token = c.IdentityProvider.token = c.ServerApp.password = ''\n"
-        "c.ServerApp.ip = '0.0.0.0'\nc.ServerApp.allow_unauthenticated_access = True\n"
-    )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "start.py", "--no-browser", f"--port={port}"],
-        cwd=tmp_path / "course",
-        env=environment(COURSE_VENV=sys.prefix, HOME=str(tmp_path), USERPROFILE=str(tmp_path)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        said = ""
-        while not (address := re.search(r"http://127\.0\.0\.1:\d+/lab/\S*[?&](token=\w{20,})", said)):
-            line = process.stdout.readline()
-            assert line, said
-            said += line
-        assert f"note   {config} says who may use" in said
-        contents = f"http://127.0.0.1:{port}/api/contents"
-        with socket.socket() as probe:  # it prints its address before it listens
-            while probe.connect_ex(("127.0.0.1", port)):
-                time.sleep(0.5)
-        with urllib.request.urlopen(f"{contents}?{address[1]}", timeout=60) as answer:
-            assert b"notebooks" in answer.read()
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(contents, timeout=60)
-        with pytest.raises(OSError):  # what is bound to every address would answer
-            socket.create_connection(("127.0.0.2", port), timeout=5).close()
-    finally:
-        process.kill()
-        process.wait()
