@@ -582,14 +582,6 @@ def test_an_answer_cannot_end_or_fool_the_kernel(answer, words, capsys):
     assert make_clip().check(clip).state == "correct"
 
 
-def test_exit_and_quit_do_not_end_a_kernel():
-    setup = "import os, sys\nsys.path.insert(0, os.path.abspath('..'))\nfrom helpers.exercises import exercise"
-    declare = "@exercise(title='', cases=[(1,)], hints=[])\ndef two(x):\n    return 2 * x"
-    answer = "ex = two\ndef two(x):\n    quit()\n\nex.check(two)"
-    notebook = execute(notebook_of(setup, declare, answer, "'still ' + 'here'"))
-    assert result_of(notebook.cells[2]).startswith("✗") and result_of(notebook.cells[3]) == "'still here'"
-
-
 def patches_everything(numbers, limit):
     builtins.len = lambda _: 3
     builtins.min = max
@@ -670,27 +662,20 @@ def test_random_answers_are_judged_on_the_same_random_numbers():
     assert task.check(lambda size: torch.rand(size) + 0.01).state == "not yet"
 
 
-def test_the_first_check_may_be_the_one_that_imports_torch():
-    code = """
+def test_no_module_of_exercises_imports_torch_and_the_first_check_may_be_the_one_that_does():
+    names = "\n".join(f"import {module.__name__}" for module in MODULES)
+    code = f"""
 from helpers.exercises import Exercise
 import sys
+{names}
 def noise(size):
     import torch
     return torch.rand(size)
-assert "torch" not in sys.modules and "numpy" not in sys.modules
+assert not {{"torch", "transformers", "numpy"}} & set(sys.modules)
 print(Exercise(noise, title="", cases=[(3,)], hints=[]).check(noise).state)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert run.stdout == "correct\n", run.stderr
-
-
-def test_no_module_of_exercises_imports_torch():
-    names = "\n".join(f"import {module.__name__}" for module in MODULES)
-    code = (
-        f"import helpers.exercises\n{names}\nimport sys\nprint(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert run.stdout == "[]\n", run.stderr
 
 
 # The other kinds of exercise
@@ -1162,11 +1147,13 @@ def test_a_check_works_in_a_real_kernel():
     declare = "def two(x):\n    return 2 * x\n\nex = Exercise(two, title='', cases=[(1,)], hints=[], time_limit=1)"
     loop = "def two(x):\n    while True:\n        x += 1\n\nex.check(two)"
     divide = "def two(x):\n    return x / 0\n\nex.check(two)"
+    ends = "def two(x):\n    quit()\n\nex.check(two)"
     right = "def two(x):\n    print('hello')\n    return x + x\n\nex.check(two)"
-    notebook = execute(notebook_of(setup, declare, loop, divide, right))
-    _, _, looped, divided, passed = notebook.cells
+    notebook = execute(notebook_of(setup, declare, loop, divide, ends, right))
+    _, _, looped, divided, ended, passed = notebook.cells
     assert "never ends" in result_of(looped) and "line " in result_of(looped)
     assert "ZeroDivisionError" in result_of(divided) and "line 2 of your cell: `return x / 0`" in result_of(divided)
+    assert result_of(ended).startswith("✗")
     assert result_of(passed).startswith("✓ Correct") and len(passed.outputs) == 1
     assert 'role="status"' in passed.outputs[0]["data"]["text/html"]
 
