@@ -230,8 +230,8 @@ def test_a_pack_holds_what_is_committed(made, tmp_path):
         subprocess.run(["git", *identity, *arguments], cwd=course, check=True, capture_output=True)
 
     def files():
-        code = "import json; from tools import make_pack; print(json.dumps([n for n in make_pack.course_files(())]))"
-        code += "; print(make_pack.course_files(())['notebooks/01_first.ipynb'].decode())"
+        code = "import json; from tools import make_pack; print(json.dumps([n for n in make_pack.course_files(set())]))"
+        code += "; print(make_pack.course_files(set())['notebooks/01_first.ipynb'].decode())"
         return subprocess.run([sys.executable, "-c", code], cwd=course, capture_output=True, text=True)
 
     git("init")

@@ -105,16 +105,16 @@ def course_files(leave_out):
         if (ROOT / ".gitignore").exists():
             lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
             ignored += [line.strip("/") for line in lines if line and not line.startswith("#")]
-        for folder, folders, names in os.walk(ROOT):
-            for name in [*folders, *names]:
-                path = Path(folder, name)
-                if any(fnmatch.fnmatch(name, pattern) for pattern in ignored) or path in leave_out:
-                    (folders if name in folders else names).remove(name)
-                elif path.is_symlink():
-                    links.append(path.relative_to(ROOT).as_posix())
-            for name in names:
-                path = Path(folder, name)
-                files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
+        for path in ROOT.rglob("*"):
+            name = path.relative_to(ROOT)
+            if not leave_out.isdisjoint({path, *path.parents}):
+                continue
+            if any(fnmatch.fnmatch(part, pattern) for part in name.parts for pattern in ignored):
+                continue
+            if path.is_symlink():
+                links.append(name.as_posix())
+            elif path.is_file():
+                files[name.as_posix()] = path.read_bytes()
     if links:
         raise Problem(f"{links[0]} is a link, which a stick can't hold: put the file itself there.")
     return files
@@ -145,7 +145,7 @@ def write_course(folder, files):
 
 def make(folder, targets):
     """Make a pack in `folder` for these targets. It may be stopped at any moment, and started again."""
-    files = course_files(leave_out=(folder, ground.VENV, Path(f"{ground.VENV}.lock")))
+    files = course_files(leave_out={folder, ground.VENV, Path(f"{ground.VENV}.lock")})
     check_names(files)
     packages = pack.packages_digest()
     if packages != pack.packages_digest(lambda path: files[path.relative_to(ROOT).as_posix()]):
@@ -154,7 +154,7 @@ def make(folder, targets):
             "commit."
         )
     wheels, course = folder / "wheels", folder / "course"
-    known = begin(folder)
+    begin(folder)
     check_disk(folder, targets, sum(path.stat().st_size for path in wheels.iterdir()))
 
     served, missing = [], []
@@ -166,10 +166,6 @@ def make(folder, targets):
             print(f"Can't be had: {problem}", flush=True)
             missing.append({**target, "problem": str(problem)})
             continue
-        for path in wheels.glob("*.whl"):
-            if path.name not in known:
-                known[path.name] = ground.sha256(path)
-        write_sums(folder, {f"wheels/{name}": digest for name, digest in known.items()})
         served.append({**target, "wheels": names})
     if not served:
         raise Problem(
@@ -181,7 +177,6 @@ def make(folder, targets):
     for path in wheels.glob("*.whl"):
         if path.name not in used:
             path.unlink()
-            known.pop(path.name, None)
     check_names(used)
     for name in used:
         if (wheels / name).stat().st_size >= 2**32:
@@ -190,49 +185,34 @@ def make(folder, targets):
     write(folder / "pack.json", json.dumps(facts, indent=1))
     write(folder / "START-HERE.txt", start_here(served, missing))
     write_course(course, files)
-    sums = {f"wheels/{name}": known[name] for name in used}
-    for path in (folder / "pack.json", folder / "START-HERE.txt", *course.rglob("*")):
-        if path.is_file():
-            sums[path.relative_to(folder).as_posix()] = ground.sha256(path)
-    write_sums(folder, sums)
-    os.replace(folder / (pack.SUMS + ".unfinished"), folder / pack.SUMS)
+    packed = [folder / "pack.json", folder / "START-HERE.txt", *wheels.glob("*.whl"), *course.rglob("*")]
+    sums = {path.relative_to(folder).as_posix(): ground.sha256(path) for path in packed if path.is_file()}
+    write(folder / pack.SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
     if hasattr(os, "sync"):
         os.sync()  # a stick that is pulled out early is whole, if its user waited for this program
     print_summary(folder, served, missing, sums)
 
 
 def begin(folder):
-    """Take the name of a finished pack from `folder`, and what is damaged out of its wheels.
+    """Make an unfinished pack of `folder`: its checksums and its course go. Nothing goes that `pack` has not made.
 
-    Returns {name: SHA-256} of the wheels that are well. Nothing is removed that `pack` has not made.
+    The wheels stay, for pip compares them with the lock, and fetches again what is damaged.
     """
     sums, unfinished = folder / pack.SUMS, folder / (pack.SUMS + ".unfinished")
-    known = {}
-    for path in (sums, unfinished):
-        try:
-            known = known or pack.read_sums(path)
-        except (OSError, ValueError):
-            pass
+    try:
+        known = pack.read_sums(sums)
+    except (OSError, ValueError):
+        known = {}
     for path in (folder / "course", folder / "wheels", sums):
         if path.exists() and "pack.json" not in known and not unfinished.exists():
             raise Problem(f"{path} is there, and `pack` did not make it: name an empty folder.")
     if sums.exists():
         pack.refuse_unlisted(folder, known)
     (folder / "wheels").mkdir(parents=True, exist_ok=True)
-    if sums.exists():
-        os.replace(sums, unfinished)
+    unfinished.touch()
+    sums.unlink(missing_ok=True)
     for name in ("course", "course.unfinished"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    well = {}
-    for path in (folder / "wheels").glob("*.whl"):
-        if known.get(f"wheels/{path.name}") == ground.sha256(path):
-            well[path.name] = known[f"wheels/{path.name}"]
-        else:
-            path.unlink()
-    write_sums(folder, {f"wheels/{name}": digest for name, digest in well.items()})
-    if well:
-        print(f"{len(well)} wheels are there already, with the right checksums.", flush=True)
-    return well
 
 
 def check_disk(folder, targets, fetched):
@@ -254,12 +234,6 @@ def write(path, text):
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8", newline="\n")
     os.replace(unfinished, path)
-
-
-def write_sums(folder, sums):
-    """Write checksums as `sha256sum` does, under the name of an unfinished pack."""
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    write(folder / (pack.SUMS + ".unfinished"), lines)
 
 
 def start_here(served, missing):
