@@ -916,7 +916,6 @@ def test_a_task_has_the_name_its_messages_use(module, name):
 @pytest.mark.parametrize(("module", "name"), EXERCISES)
 def test_a_solution_passes_also_when_pasted_into_an_empty_notebook(module, name):
     task = getattr(module, name)
-    assert task.check(task.built(task.answer)).state == "correct"
     names = {}
     exec(task.solution().message, names)
     for right in (names[name], *task.variants):
