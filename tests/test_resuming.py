@@ -4,13 +4,12 @@ import contextlib
 import hashlib
 import itertools
 import json
+import multiprocessing
 import os
 import pickle
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from copy import deepcopy
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from training_to_kill import fingerprint, loader, stop_at, tiny_bert, train_tiny
+from training_to_kill import fingerprint, loader, stop_at, tiny_bert, train_and_tell, train_tiny
 from transformers import BertConfig
 
 from helpers import training
@@ -55,32 +54,28 @@ def save_each_step(monkeypatch):
 
 @pytest.fixture(scope="module")
 def runs():
-    """A process that has imported torch, and forks for each job."""
+    """Train in a new process, forked from one that has imported torch and done nothing with it."""
     if not hasattr(os, "fork"):
         pytest.skip("this system can't fork a process")
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "tests" / "training_to_kill.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training_to_kill"])
 
     def run(folder, *, kill_after=None, die=None):
-        """Train in a new process; return its result, or None where it was killed."""
+        """Return the result of the training, or None where it was killed."""
         result = folder.with_name(folder.name + ".json")
         result.unlink(missing_ok=True)
-        job = {"folder": str(folder), "result": str(result), "die": die, "kill_after": kill_after}
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        status = int(process.stdout.readline())
-        assert status in (0, signal.SIGKILL), "the training failed of itself"
-        return json.loads(result.read_text()) if status == 0 else None
+        process = context.Process(target=train_and_tell, args=(folder, result, die))
+        process.start()
+        if kill_after is not None:
+            time.sleep(kill_after)
+            process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL), "the training failed of itself"
+        return json.loads(result.read_text()) if process.exitcode == 0 else None
 
-    yield run
-    process.stdin.close()
-    process.wait()
+    with pytest.MonkeyPatch.context() as patch:  # where the new processes find this folder's modules
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        yield run
 
 
 def as_json(value):

@@ -1,15 +1,10 @@
-"""Trains a tiny BERT in forked processes, and kills them where test_resuming.py asks for it.
-
-torch is imported once, here; each run then starts in a few milliseconds. One JSON job a line comes in on stdin, and
-when it has ended, its wait status goes out.
-"""
+"""A tiny BERT and its training, which test_resuming.py stops in the middle, and kills in a process of its own."""
 
 import hashlib
 import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,31 +85,11 @@ def die_at(call, count):
     setattr(module, name, deadly)
 
 
-def work(job):
+def train_and_tell(folder, result, die=None):
+    """Train, save after each step, and write the fingerprint to `result`: in a process that may be killed."""
+    torch.set_num_threads(1)
     sys.stdout = open(os.devnull, "w")
-    resuming.SAVE_EVERY_SECONDS = 0  # after each step
-    if job["die"]:
-        die_at(*job["die"])
-    result = fingerprint(*train_tiny(job["folder"]))
-    Path(job["result"]).write_text(json.dumps(result))
-
-
-def main():
-    torch.set_num_threads(1)  # before any work: threads would not survive the fork
-    for line in sys.stdin:
-        job = json.loads(line)
-        process = os.fork()
-        if process == 0:
-            try:
-                work(job)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        if job["kill_after"] is not None:
-            time.sleep(job["kill_after"])
-            os.kill(process, signal.SIGKILL)
-        print(os.waitpid(process, 0)[1], flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    resuming.SAVE_EVERY_SECONDS = 0
+    if die:
+        die_at(*die)
+    result.write_text(json.dumps(fingerprint(*train_tiny(folder))))
