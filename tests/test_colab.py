@@ -201,6 +201,9 @@ def test_where_helpers_can_be_imported_the_setup_cell_fetches_nothing(colab, pub
     colab.without_pip()
     place = {".": colab.content, "..": colab.place, "sys.path": colab.place / "elsewhere"}[where]
     copy(ROOT / "helpers", place / "helpers")
+    if where == ".":  # what lies above is somebody else's
+        (colab.place / "helpers").mkdir()
+        (colab.place / "helpers" / "__init__.py").write_text("raise ImportError('a stranger')")
     shown = setup_of(published) + "\nimport helpers\nprint(helpers.__file__)"
     path = os.pathsep.join([str(colab.place), str(place)]) if where == "sys.path" else str(colab.place / "none")
     done = colab.run_setup(shown, PYTHONPATH=path, PATH="/nowhere", PYTHONSAFEPATH="1")

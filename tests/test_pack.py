@@ -192,6 +192,9 @@ def test_somebodys_folder_is_not_touched(made, tmp_path):
     (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  wheels/thesis.txt\n")  # of something else
     assert_one_sentence(pack(made.course, tmp_path), "wheels", "`pack` did not make it")
     assert everything_in(tmp_path).keys() == {"SHA256SUMS", "wheels", "wheels/thesis.txt"}
+    (tmp_path / "elsewhere" / "course.unfinished").mkdir(parents=True)
+    assert_one_sentence(pack(made.course, tmp_path / "elsewhere"), "course.unfinished", "`pack` did not make it")
+    assert (tmp_path / "elsewhere" / "course.unfinished").exists()
 
 
 def test_a_stick_that_is_too_small(tmp_path, monkeypatch):

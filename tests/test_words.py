@@ -40,7 +40,7 @@ def test_colours_are_told_apart_without_seeing_them_and_can_be_read():
     tints = [tuple(map(int, tint.split(", "))) for tint in re.findall(r"background: rgb\(([^)]+)\)", page)]
     assert all(contrast_with_black(*tint) >= 7 for tint in tints) and page.count("color: #000") == 4
     assert sum(tints[1]) > sum(tints[0])  # the weaker word is paler
-    assert shown["text/plain"] == "<b>[+4.0] fine[+2.0] dull[-4.0] of so-so[-0.7]"
+    assert shown["text/plain"] == "<b>[+4.00] fine[+2.00] dull[-4.00] of so-so[-0.70]"
 
 
 @pytest.mark.parametrize(("words", "effects"), [([], []), (["a", "b"], [0.0, 0.0])])

@@ -13,7 +13,7 @@ import os
 {imports}import sys
 from importlib.util import find_spec
 
-for place in (".", ".."):  # the course's folder, wherever the notebook lies
+for place in ("..", "."):  # the course's folder: the last one found comes first
     if os.path.isdir(f"{{place}}/helpers"):
         sys.path.insert(0, os.path.abspath(place))
 if not find_spec("helpers"):{otherwise}

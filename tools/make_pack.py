@@ -203,7 +203,8 @@ def begin(folder):
         known = pack.read_sums(sums)
     except (OSError, ValueError):
         known = {}
-    for path in (folder / "course", folder / "wheels", sums):
+    courses = [folder / "course", folder / "course.unfinished"]
+    for path in (*courses, folder / "wheels", sums):
         if path.exists() and "pack.json" not in known and not unfinished.exists():
             raise Problem(f"{path} is there, and `pack` did not make it: name an empty folder.")
     if sums.exists():
@@ -211,8 +212,8 @@ def begin(folder):
     (folder / "wheels").mkdir(parents=True, exist_ok=True)
     unfinished.touch()
     sums.unlink(missing_ok=True)
-    for name in ("course", "course.unfinished"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in courses:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def check_disk(folder, targets, fetched):

@@ -25,7 +25,7 @@ def in_colours(words, effects):
     strongest = max(map(abs, effects), default=0) or 1.0
     shares = [effect / strongest for effect in effects]
     plain = [
-        f"{word}[{effect:+.1f}]" if abs(share) >= FAINTEST else word
+        f"{word}[{effect:+.2f}]" if abs(share) >= FAINTEST else word
         for word, effect, share in zip(words, effects, shares, strict=True)
     ]
     marked = map(_marked, words, effects, shares)
