@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sets the course up and runs it.
 
-  python3 start.py                       set up, check this computer, open JupyterLab on the first notebook
+  python3 start.py                       set up, check this computer, open JupyterLab on your own copies in my_course
       --no-browser                       serve JupyterLab, but open no browser
       --port N                           serve it on port N
   python3 start.py test [-k NAME ...]    run every test, and every notebook on a few dozen reviews (the quick track)

@@ -5,7 +5,7 @@ import shutil
 import stat
 from pathlib import Path
 
-MADE = (".git", ".venv*", ".*cache", ".hypothesis", ".ipynb_checkpoints", "__pycache__", "outputs", "runs", "solutions")
+MADE = ".git .venv* .*cache .hypothesis .ipynb_checkpoints __pycache__ outputs runs solutions my_course".split()
 
 
 def copy(source, target, *ignore):

@@ -203,12 +203,15 @@ def check_pictures(page, number):
         assert picture["drawn"] and picture["fits"], picture
 
 
-def test_the_printed_address_opens_the_first_notebook(page, lab):
+def test_the_printed_address_opens_a_copy_in_which_no_prediction_stands_above_its_answer(page, lab):
+    assert "/lab/tree/my_course/" in lab.printed
     page.goto(lab.printed)
     wait_for_notebook(page, len(read(NOTEBOOKS[0])["cells"]))
     title = "".join(read(NOTEBOOKS[0])["cells"][0]["source"]).splitlines()[0].lstrip("# ")
     assert page.locator(".jp-Notebook h1").first.text_content().startswith(title)
     assert page.locator(".jp-Dialog").count() == 0, "JupyterLab asks a question before anything can be read"
+    assert page.locator(".jp-Notebook .jp-RenderedMarkdown em", has_text=re.compile("^Predict")).count() > 3
+    assert page.evaluate(OUTPUTS) == [], "an answer stands below its question before anybody has predicted"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

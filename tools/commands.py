@@ -14,7 +14,7 @@ from tools.pack import go_on_from_a_copy, pack_around, this_computer
 from tools.setup import make_venv, one_at_a_time, set_up
 
 NAMES = ["test", "run", "doctor", "pack", "refresh", "slides", "solutions"]
-OWN_FOLDERS = "notebooks helpers tools tests workshop site .ci .git .github .devcontainer".split()
+OWN_FOLDERS = "my_course notebooks helpers tools tests workshop site .ci .git .github .devcontainer".split()
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,22 +1,23 @@
-"""Opening JupyterLab on the first notebook. Standard library alone; JupyterLab itself runs in .venv."""
+"""Opening JupyterLab on the learner's own copies. Standard library alone; JupyterLab itself runs in .venv."""
 
 import os
 from pathlib import Path
 
+from tools.copies import my_copies
 from tools.doctor import doctor, free_port, port_is_free
-from tools.ground import ROOT, VENV, Problem, environment, hand_over, notebooks, venv_python, write_json
+from tools.ground import ROOT, VENV, Problem, environment, hand_over, venv_python, write_json
 from tools.setup import set_up
 
 
 def open_jupyterlab(port, browser, pack=None):
     """Set up, look whether all is well, and go on as JupyterLab."""
-    first, *_ = notebooks().values()
     if port is not None and not port_is_free(port):
         raise Problem(f"Port {port} is taken by another program: choose another with --port, or leave --port out.")
     set_up(pack)
     if not doctor():
         raise Problem("JupyterLab was not started: mend the fault above, then run the same command again.")
     no_questions_about_news()
+    first, *_ = my_copies().values()
     command = [
         *(venv_python(), "-P", "-m", "jupyterlab"),
         "--log-level=WARN",
@@ -24,7 +25,7 @@ def open_jupyterlab(port, browser, pack=None):
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port or free_port()}",
         "--ServerApp.port_retries=0",
-        f"--LabApp.default_url=/lab/tree/notebooks/{first.name}",
+        f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}",
         # Nothing is fetched: no news, no look for updates, no list of extensions.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
