@@ -16,8 +16,8 @@ def load_reviews(
     """Return a DatasetDict with splits train, validation and test; columns text and label.
 
     source                     "imdb", "rotten_tomatoes", or the path of your own .csv, .jsonl or .parquet file
-    n_train, n_validation, n_test   reviews in each split. None: a tenth of all reviews for validation, a tenth for
-                               test (IMDb's official test split where the Hub provides it), and the rest for train.
+    n_train, n_validation, n_test   reviews in each split. None: of your own file 15% for validation, 15% for test and
+                               the rest for train; else a tenth, a tenth (or IMDb's official test split) and the rest
     seed                       decides which reviews go where. For one seed, a smaller training set is part of a
                                larger one, and the test set stays the same while only n_train changes.
     text, label                names of the columns in your own file
@@ -34,16 +34,17 @@ def load_reviews(
         from helpers.careful import own_data
 
         reviews, class_names = own_data.read_reviews(source, text_column=text, label_column=label)
-    elif source == "imdb" and track.use_hub and (from_the_hub := imdb_from_the_hub()):
-        reviews, official_test = from_the_hub
+    elif source == "imdb" and track.use_hub and (tables := hub.imdb_from_the_hub()):
+        reviews, official_test = (table.assign(text=table["text"].map(clean)) for table in tables)
     else:
         reviews = _packaged_reviews(source)
 
     reviews = remove_duplicates(reviews)
+    settings = {"n_train": n_train, "n_validation": n_validation, "seed": seed}
     if official_test is None:
-        splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=n_test, seed=seed)
+        splits = split_reviews(reviews, **settings, n_test=n_test, share=0.1 if packaged else 0.15)
     else:
-        splits = split_reviews(reviews, n_train=n_train, n_validation=n_validation, n_test=0, seed=seed)
+        splits = split_reviews(reviews, **settings, n_test=0)
         holdout = remove_duplicates(official_test[~official_test["text"].isin(set(reviews["text"]))])
         n_test = len(holdout) if n_test is None else n_test
         splits["test"] = split_reviews(holdout, n_train=0, n_validation=0, n_test=n_test, seed=seed)["test"]
@@ -62,14 +63,15 @@ def remove_duplicates(reviews):
     return reviews.drop_duplicates("text", ignore_index=True)
 
 
-def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed=0):
+def split_reviews(reviews, *, n_train=None, n_validation=None, n_test=None, seed=0, share=0.1):
     """Return {"train": …, "validation": …, "test": …}: DataFrames with no row in common.
 
     Each class is shuffled by the seed; the test rows are taken from its front, the validation rows after them, and the
     training rows from its back, at least one of each class. Then each split is shuffled, since packaged reviews are
-    sorted by label. Raises ValueError where a split, or a class, is too small for that.
+    sorted by label. Where n_validation or n_test is None, `share` of all rows is taken. Raises ValueError where a
+    split, or a class, is too small for that.
     """
-    n_train, n_validation, n_test = sizes_of_splits(reviews["label"], n_train, n_validation, n_test)
+    n_train, n_validation, n_test = sizes_of_splits(reviews["label"], n_train, n_validation, n_test, share)
     whole_numbers(seed=seed)
     shuffled = reviews.sample(frac=1, random_state=seed)
     # Interleave the classes in proportion: the place of a row is its rank within its class, as a fraction. The first of
@@ -100,22 +102,6 @@ def _packaged_reviews(source):
     table = pandas.read_csv(packaged_file())
     table = table[table["source"] == source]
     return table.assign(text=table["text"].map(clean))[["text", "label"]].reset_index(drop=True)
-
-
-@functools.cache
-def imdb_from_the_hub():
-    """Return (train reviews, official test reviews) as DataFrames, or None where the packaged ones take their place.
-
-    Asked once in a process, so that all its splits come from the same reviews.
-    """
-    import pandas
-
-    instead = "the packaged 25,000 IMDb reviews take its place"
-    folder = hub.fetch_or_say("stanfordnlp/imdb", hub.IMDB_ON_THE_HUB, instead)
-    if folder is None:
-        return None
-    tables = [pandas.read_parquet(folder / name) for name in hub.IMDB_ON_THE_HUB["checksums"]]
-    return tuple(table.assign(text=table["text"].map(clean)) for table in tables)
 
 
 def _as_dataset_dict(splits, class_names):

@@ -1,6 +1,7 @@
 """The tokenizer and the pretrained BERT. Notebook 01 looks inside them, notebook 02 takes the tokenizer apart."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +13,6 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from helpers.batches import encode, make_loader
 from helpers.careful import hub, saved_models
 from helpers.careful.checks import list_of_texts
-from helpers.data import imdb_from_the_hub
 from helpers.track import current_track
 
 # Notebook 01 explains the library's report on newly initialized weights once; from then on it would be noise.
@@ -65,29 +65,52 @@ def load_classifier(checkpoint=None, *, num_labels=None, pretrained=True, dropou
     return model.to(track.device).eval()
 
 
+def open_classifier(folder):
+    """Return a model that `save_classifier` has saved, read once to answer many times: an OpenClassifier."""
+    folder = Path(folder)
+    model, tokenizer, facts = load_classifier(folder), load_tokenizer(folder), saved_facts(folder) or {}
+    saved_models.must_be_trained(folder)
+    names = [model.config.id2label[number] for number in range(model.config.num_labels)]  # a folder has 10 before 2
+    return OpenClassifier(model, tokenizer, facts, names)
+
+
+@dataclass
+class OpenClassifier:
+    """A saved model, in memory, with its tokenizer, the facts of its training and the name of each output."""
+
+    model: torch.nn.Module
+    tokenizer: object
+    facts: dict
+    class_names: list
+
+    def probabilities(self, texts):
+        """Return an array [texts, classes]. Texts are cut to max_tokens, and logits divided by the temperature, if
+        these are among the facts.
+        """
+        max_tokens = self.facts.get("max_tokens", self.model.config.max_position_embeddings)
+        input_ids = encode(list_of_texts(texts), self.tokenizer, max_tokens=max_tokens)
+        logits = torch.zeros(len(input_ids), len(self.class_names), dtype=torch.float64)
+        labels = [0] * len(input_ids)  # nobody knows them
+        loader = make_loader(input_ids, labels, self.tokenizer, batch_size=32, shuffle=False) if input_ids else []
+        for batch in loader:
+            ids, mask = (batch[name].to(self.model.device) for name in ("input_ids", "attention_mask"))
+            with torch.inference_mode():
+                logits[batch["index"]] = self.model(input_ids=ids, attention_mask=mask).logits.cpu().double()
+        return torch.softmax(logits / self.facts.get("temperature", 1.0), dim=1).numpy()
+
+
 def classify(folder, texts):
     """Return a DataFrame with a row for each text: text, label (the name of its likeliest class), confidence (0 to 1).
 
-    folder  a model that `save_classifier` has saved. Texts are cut to max_tokens, and confidences are scaled by
-            temperature, if these are among its facts.
+    folder  a model that `save_classifier` has saved, or one that `open_classifier` has opened
     """
     import pandas
 
-    texts, folder = list_of_texts(texts), Path(folder)
-    model, tokenizer, facts = load_classifier(folder), load_tokenizer(folder), saved_facts(folder) or {}
-    if saved_models.outputs_of(folder) is None:
-        raise ValueError(f"The model in {folder} has no trained head, so it can't classify: train and save it first.")
-    logits = torch.zeros(len(texts), model.config.num_labels, dtype=torch.float64)
-    if texts:
-        max_tokens = facts.get("max_tokens", model.config.max_position_embeddings)
-        input_ids = encode(texts, tokenizer, max_tokens=max_tokens)
-        for batch in make_loader(input_ids, [0] * len(texts), tokenizer, batch_size=32, shuffle=False):
-            ids, mask = batch["input_ids"].to(model.device), batch["attention_mask"].to(model.device)
-            with torch.inference_mode():
-                logits[batch["index"]] = model(input_ids=ids, attention_mask=mask).logits.cpu().double()
-    confidence, label = torch.softmax(logits / facts.get("temperature", 1.0), dim=1).max(dim=1)
-    names = [model.config.id2label[number] for number in label.tolist()]
-    return pandas.DataFrame({"text": texts, "label": names, "confidence": confidence.numpy()})
+    texts = list_of_texts(texts)
+    opened = folder if isinstance(folder, OpenClassifier) else open_classifier(folder)
+    probabilities = opened.probabilities(texts)
+    names = [opened.class_names[number] for number in probabilities.argmax(axis=1)]
+    return pandas.DataFrame({"text": texts, "label": names, "confidence": probabilities.max(axis=1)})
 
 
 class BertForSequenceClassification(transformers.BertForSequenceClassification):
@@ -156,10 +179,11 @@ def freeze(model, frozen_layers):
         layer.requires_grad_(False)
 
 
-def save_classifier(model, tokenizer, folder, *, class_names=None, **facts):
+def save_classifier(model, tokenizer, folder, *, class_names=None, pages=None, **facts):
     """Save model (safetensors) and tokenizer to `folder`, with `facts` about its training in course.json.
 
     class_names  a name for each output, in the order of the labels; None: those that the model has already
+    pages        {name: text} of what travels with it: README.md for the model card, report.html
 
     A saved model in `folder` is replaced once the new one is whole; a folder that holds anything else is refused
     (ValueError). Raises OSError when the disk is full or the old model can't be moved, and says where the models are.
@@ -171,6 +195,8 @@ def save_classifier(model, tokenizer, folder, *, class_names=None, **facts):
     def write(new):
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
+        for name, text in (pages or {}).items():
+            (new / name).write_text(text, encoding="utf-8")
         (new / saved_models.FACTS).write_text(facts, encoding="utf-8")  # the last file: with it the model is whole
 
     saved_models.replace(folder, write)
@@ -192,7 +218,7 @@ def sentiment_recipe(track):
     recipe = {"track": track.name, **{name: getattr(track, name) for name in names}, "seed": 0}
     if track.use_hub:  # there it depends on the Hub which model is trained, and on which reviews
         recipe["bert_from_the_hub"] = hub.bert_from_the_hub() is not None
-        recipe["imdb_from_the_hub"] = imdb_from_the_hub() is not None
+        recipe["imdb_from_the_hub"] = hub.imdb_from_the_hub() is not None
     return recipe
 
 

@@ -3,7 +3,6 @@
 Notebook 05 builds each part by hand for two classes; its section 12 says what changes with more.
 """
 
-import re
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -14,9 +13,9 @@ from sklearn.metrics import ConfusionMatrixDisplay, roc_auc_score
 
 from helpers import metrics, plots
 from helpers.batches import encode, make_loader
-from helpers.careful.checks import check_splits, costs_of_errors
+from helpers.careful.checks import check_splits, copies_in_test, costs_of_errors
 from helpers.careful.names import in_a_picture, in_markdown, on_one_line
-from helpers.careful.tables import markdown_table
+from helpers.careful.tables import markdown_table, p_value
 from helpers.training import predict_logits
 
 
@@ -66,7 +65,7 @@ def measure(reviews, validation_logits, logits, lengths, *, max_tokens, costs=No
         "classes": names,
         "max_tokens": max_tokens,
         "reviews": {name: len(values) for name, values in splits.items()},
-        "copies": _copies(reviews),
+        "copies": copies_in_test(reviews),
         "scores": metrics.evaluate(labels, logits),
         "confusion": confusion,
         "by_class": [
@@ -119,14 +118,17 @@ def show_report(figures):
     print(f"The difference is {difference:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}.")
     better = f"the model is {'better' if difference > 0 else 'worse'} on reviews like these"
     verdict = better if figures["p_value"] < 0.05 else "this test cannot tell them apart"
-    print(f"McNemar's p-value {_p(figures['p_value'])}: {verdict}.")
+    print(f"McNemar's p-value {p_value(figures['p_value'])}: {verdict}.")
 
     _show_reliability(figures)
-    print(f"Loss on the test reviews: {figures['loss_before']:.3f} before, {figures['loss_after']:.3f} after.")
     low, high = figures["loss_change"]
     helped = "helped" if figures["temperature_helped"] else "did not help, so the model card leaves it out"
     chance = " But chance alone makes such a difference." if low <= 0 <= high else ""
-    print(f"95% interval of the change {low:+.3f} to {high:+.3f}. Temperature scaling {helped}.{chance}")
+    if figures["temperature"] == 1:
+        print("The model calls no validation review wrongly, so nothing says which temperature it needs: it gets none.")
+    else:
+        print(f"Loss on the test reviews: {figures['loss_before']:.3f} before, {figures['loss_after']:.3f} after.")
+        print(f"95% interval of the change {low:+.3f} to {high:+.3f}. Temperature scaling {helped}.{chance}")
 
     rows = [[name, *map(float, row)] for name, row in zip(names, figures["costs"], strict=True)]
     plots.table(rows, columns=["cost if the truth is …", *(f"answer {name}" for name in names)])
@@ -138,7 +140,7 @@ def show_report(figures):
     rows = [[name, *values] for name, values in figures["slices"].items()]
     plots.table(rows, columns=["slice", "reviews", "accuracy", "low", "high"])
     trend = "more than chance" if figures["slices_p_value"] < 0.05 else "no more than chance can explain"
-    print(f"With the length, accuracy rises or falls by {trend} (p-value {_p(figures['slices_p_value'])}).")
+    print(f"With the length, accuracy rises or falls by {trend} (p-value {p_value(figures['slices_p_value'])}).")
 
     print("\nThe errors of which the model was surest. Is it the model or the label that is wrong?\n")
     for number, (text, label, answer, sure) in enumerate(figures["worst"], start=1):
@@ -158,7 +160,7 @@ def model_card(figures, *, title, about, models_tried=None):
     scores += [[f"accuracy, {name}", *values] for name, (_, *values) in figures["slices"].items()]
     scores = [[name, value, f"{low:.3f} to {high:.3f}"] for name, value, low, high in scores]
     by_class = [[name, *values] for name, (_, *values) in zip(names, figures["by_class"], strict=True)]
-    scaling = error_after = ""
+    scaling, error_after, chance = "", "", p_value(figures["p_value"])
     if figures["temperature_helped"]:
         scaling = f"\n- Divide the logits by {figures['temperature']:.2f} before softmax (fitted on validation texts)."
         error_after = f"; after temperature scaling {figures['error_after']:.3f}"
@@ -176,7 +178,7 @@ def model_card(figures, *, title, about, models_tried=None):
 {markdown_table(by_class, ["class", "test texts", "precision", "recall", "f1", "AUC"])}
 
 Calibration error {figures["error_before"]:.3f}{error_after}.
-Accuracy less that of {figures["baseline"]}: {figures["difference"]:+.3f} (McNemar's p-value: {_p(figures["p_value"])}).
+Accuracy less that of {figures["baseline"]}: {figures["difference"]:+.3f} (McNemar's p-value: {chance}).
 
 ## Known limits
 
@@ -196,16 +198,6 @@ def _baseline(train):
         return DummyClassifier().fit(train["text"], train["label"]), "the most frequent class"
 
 
-def _copies(reviews):
-    """Return how many test reviews have the words of a training or validation review, in the same order."""
-
-    def words(text):
-        return " ".join(re.findall(r"\w+", text.casefold())) or text
-
-    known = {words(text) for name in ("train", "validation") for text in reviews[name]["text"]}
-    return sum(words(text) in known for text in reviews["test"]["text"])
-
-
 def _calibration(labels, logits, when):
     """Return the calibration figures of logits [reviews, classes], with `when` in their names."""
     confidence, correct = metrics.confidence_and_correct(labels, logits)
@@ -218,10 +210,6 @@ def _calibration(labels, logits, when):
 
 def _auc(is_class, probability):
     return float(roc_auc_score(is_class, probability)) if 0 < is_class.sum() < len(is_class) else "–"
-
-
-def _p(value):
-    return "below 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _score_rows(figures):

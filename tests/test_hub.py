@@ -156,7 +156,7 @@ def new_process():
     """Forget what this process has decided about the Hub, as a new kernel would."""
     hub._seconds_used = 0.0
     hub.bert_from_the_hub.cache_clear()
-    data.imdb_from_the_hub.cache_clear()
+    hub.imdb_from_the_hub.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -195,9 +195,11 @@ def test_a_perfectly_calibrated_model_errs_by_as_much_as_chance_makes_and_a_sure
     assert metrics.calibration_by_chance(0.9 + unsure / 10)[1] < low
 
 
-def test_a_perfect_model_gets_the_smallest_temperature_and_a_hopeless_one_the_largest():
+def test_without_an_error_there_is_no_temperature_and_a_hopeless_model_gets_the_largest():
     labels = numpy.array([0, 1] * 10)
-    assert metrics.fit_temperature(labels, numpy.eye(2)[labels]) == pytest.approx(0.05, rel=0.01)
+    right = 3 * numpy.eye(2)[labels]
+    assert metrics.fit_temperature(labels, right) == 1  # the smaller, the lower the loss, down to any bound
+    assert metrics.fit_temperature(labels, numpy.vstack([-right[:1], right[1:]])) != pytest.approx(1, abs=0.01)
     assert metrics.fit_temperature(labels, numpy.eye(2)[1 - labels]) == pytest.approx(20, rel=0.01)
 
 

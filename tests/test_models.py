@@ -16,12 +16,14 @@ from transformers import AutoModel, BertConfig, BertForSequenceClassification
 
 from helpers.batches import encode, make_loader
 from helpers.careful import saved_models
+from helpers.careful.influence import why
 from helpers.models import (
     QuickDropout,
     classify,
     freeze,
     load_classifier,
     load_tokenizer,
+    open_classifier,
     packaged_model,
     save_classifier,
     saved_facts,
@@ -95,6 +97,9 @@ def test_a_saved_classifier_comes_back_with_the_same_answers_and_facts(tiny, tok
     assert saved_facts(folder) == {"accuracy": 0.5}
     assert load_tokenizer(folder)("good film")["input_ids"] == tokenizer("good film")["input_ids"]
     assert {file.suffix for file in folder.iterdir()} <= {".safetensors", ".json", ".txt"}  # nothing pickled
+    for title in ("# Één", "# Two"):  # pages travel with it, and a folder that holds them is a model of ours
+        save_classifier(tiny, tokenizer, folder, pages={"README.md": title, "report.html": "<p>"})
+        assert (folder / "README.md").read_text(encoding="utf-8") == title
 
 
 def content(folder):
@@ -174,6 +179,7 @@ STOPPED = """
 import os, signal, sys
 from pathlib import Path
 from helpers.careful import saved_models
+from helpers.careful.influence import why
 
 place, version, kill_at = Path(sys.argv[1]).resolve(), sys.argv[2], int(sys.argv[3])
 steps = 0
@@ -339,6 +345,10 @@ def test_number_and_names_of_the_classes_come_from_the_folder(tokenizer, tmp_pat
     again = save_classifier(load_classifier(folder, num_labels=3), tokenizer, tmp_path / "again")  # they stay
     assert load_classifier(again).config.id2label == dict(enumerate(names))
     assert load_classifier(again).config.architectures == ["BertForSequenceClassification"]  # not the course's own
+    twelve = [f"class {number}" for number in range(12)]  # config.json has 10 before 2
+    folder = save_classifier(a_bert(classes=12), tokenizer, tmp_path / "twelve", class_names=twelve)
+    assert open_classifier(folder).class_names == twelve
+    folder = tmp_path / "model"
     with pytest.raises(ValueError, match=r"has 3 classes, not 2: leave num_labels out.*load_classifier\(num_labels=2"):
         load_classifier(folder, num_labels=2)
     assert load_classifier(folder, num_labels=4, pretrained=False).num_labels == 4
@@ -385,6 +395,24 @@ def test_classify_gives_each_text_its_class_and_confidence_in_order(saved, token
     assert table["confidence"][0] != table["confidence"][1]
     assert classify(saved, pandas.Series(TEXTS, index=range(50, 95))).equals(table)
     assert classify(saved, iter(TEXTS)).equals(table)
+
+    opened = open_classifier(saved)  # once, for many questions
+    shutil.rmtree(saved)
+    assert classify(opened, TEXTS).equals(table) and opened.class_names == ["x", "y", "z"]
+    assert numpy.allclose(opened.probabilities(TEXTS), shares, atol=1e-5)
+
+
+def test_why_leaves_out_words_of_a_short_text_and_runs_of_words_of_a_long_one(saved):
+    opened = open_classifier(saved)
+    label, confidence, pieces, effects = why(opened, "a good  film")
+    rest, whole = (opened.probabilities([text])[0] for text in ("a film", "a good film"))
+    place = opened.class_names.index(label)
+    assert confidence == whole[place] == whole.max() and pieces == ["a", "good", "film"]
+    odds = [numpy.log(shares[place] / (1 - shares[place])) for shares in (whole, rest)]
+    assert effects[1] == pytest.approx(odds[0] - odds[1], abs=1e-4)
+    _, _, pieces, effects = why(opened, " ".join(map(str, range(125))))
+    assert [piece.count(" ") for piece in pieces] == [2] * 41 + [1] and len(effects) == 42
+    assert why(opened, "")[2:] == ([], [])
 
 
 def test_classify_takes_no_text_at_all_but_not_one_text_a_table_or_a_gap(saved):

@@ -468,7 +468,7 @@ def test_a_split_too_small_to_conclude_from_is_named_and_packaged_reviews_are_no
     assert "Careful" not in capsys.readouterr().out
     load_reviews(path, n_validation=40)
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("Careful: validation (40 texts) and test (80 texts) can't settle small differences")
+    assert said.startswith("Careful: validation (40 texts) and test (120 texts) can't settle small differences")
     assert "up to ±15 points" in said and "takes about 380 texts" in said
 
     def width(texts):  # by the library that knows Wilson's interval
@@ -479,6 +479,8 @@ def test_a_split_too_small_to_conclude_from_is_named_and_packaged_reviews_are_no
 
 
 def test_a_handful_of_reviews_fills_every_split_or_is_refused(tmp_path):
+    data = load_reviews(write(tmp_path / "sixty.csv", [(f"film {n}", n % 2) for n in range(60)]))
+    assert [len(split) for split in data.values()] == [42, 9, 9]
     data = load_reviews(write(tmp_path / "six.csv", ENOUGH))
     assert [sorted(split["label"]) for split in data.values()] == [[0, 1]] * 3
     with pytest.raises(ValueError, match="five.csv, row 5: the class 'good' has fewer than 3 different texts"):

@@ -245,6 +245,15 @@ def test_a_temperature_that_made_the_test_loss_worse_is_named_and_left_out_of_th
     assert (f"Divide the logits by {figures['temperature']:.2f}" in card) == ("temperature" in card) == helped
 
 
+def test_where_validation_has_no_error_nothing_is_said_of_temperature_scaling():
+    reviews = reviews_of((60, 30, 50), 3)
+    logits = {name: 4 * numpy.eye(3)[reviews[name]["label"]] for name in ("validation", "test")}
+    figures = measure(reviews, *logits.values(), [9] * 50, max_tokens=20)
+    text = shown(figures)
+    assert "it gets none" in text and "scaling helped" not in text and "did not help" not in text
+    assert "Divide the logits" not in model_card(figures, title="Mine", about="")
+
+
 def test_the_card_and_the_report_say_what_a_reader_might_not_think_of():
     reviews, logits, figures = figures_of()
     assert "measured on these test texts: 3." in model_card(figures, title="Mine", about="", models_tried=3)

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 
 
 def whole_numbers(*, least=0, **values):
@@ -27,18 +28,19 @@ def class_numbers(labels):
     return found
 
 
-def sizes_of_splits(labels, n_train, n_validation, n_test):
+def sizes_of_splits(labels, n_train, n_validation, n_test, share=0.1):
     """Return the three sizes, those that are None filled in. Raises ValueError where a split or a class is too small.
 
     labels   a pandas Series with the class of each review
+    share    of all reviews, where the size of validation or of test is None
     """
     total, size_of_class = len(labels), labels.value_counts()
     classes = len(size_of_class)
     if 0 < total and size_of_class.min() < 3:
         rare = f"The class {size_of_class.idxmin()} has only {size_of_class.min()} different reviews"
         raise ValueError(f"{rare}, but train, validation and test need one each: add some, or leave the class out.")
-    n_validation = max(classes, total // 10) if n_validation is None else n_validation
-    n_test = max(classes, total // 10) if n_test is None else n_test
+    n_validation = max(classes, int(total * share)) if n_validation is None else n_validation
+    n_test = max(classes, int(total * share)) if n_test is None else n_test
     whole_numbers(n_validation=n_validation, n_test=n_test)
     n_train = max(0, total - n_validation - n_test) if n_train is None else n_train
     whole_numbers(n_train=n_train)
@@ -191,6 +193,16 @@ def check_splits(reviews):
     for name in ("train", "validation", "test"):
         if not len(reviews[name]):
             raise ValueError(f"The split {name} is empty: give load_reviews an n_{name} of at least 1.")
+
+
+def copies_in_test(reviews):
+    """Return how many test reviews have the words of a training or validation review, in the same order."""
+
+    def words(text):
+        return " ".join(re.findall(r"\w+", text.casefold())) or text
+
+    known = {words(text) for name in ("train", "validation") for text in reviews[name]["text"]}
+    return sum(words(text) in known for text in reviews["test"]["text"])
 
 
 def costs_of_errors(costs, classes, outputs):

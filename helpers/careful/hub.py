@@ -131,6 +131,18 @@ def bert_from_the_hub():
     return fetch_or_say("bert-base-uncased", BERT_ON_THE_HUB, "the packaged 6-layer BERT takes its place")
 
 
+@functools.cache
+def imdb_from_the_hub():
+    """Return (train reviews, official test reviews) as DataFrames, or None where the packaged ones take their place.
+
+    Asked once in a process, so that all its splits come from the same reviews.
+    """
+    import pandas
+
+    folder = fetch_or_say("stanfordnlp/imdb", IMDB_ON_THE_HUB, "the packaged 25,000 IMDb reviews take its place")
+    return folder and tuple(pandas.read_parquet(folder / name) for name in IMDB_ON_THE_HUB["checksums"])
+
+
 def _download(request, deadline):
     """Run download.py until it is done. Raises HubProblem with its reason, or when the time is up."""
     settings = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DOWNLOAD_TIMEOUT": str(SILENCE)}

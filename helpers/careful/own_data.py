@@ -86,8 +86,7 @@ def read_reviews(path, *, text_column="text", label_column="label"):
             else:
                 left_out["they repeat an earlier text with another label (please look)"].append(row)
     except (csv.Error, UnicodeDecodeError) as problem:
-        cure = "close every double quote, and save the file as UTF-8"
-        raise _problem(path, f"{row + 1} or later", f"it can't be read ({problem})", cure) from None
+        raise _cannot_be_read(path, row, problem) from None
     except OSError as problem:
         raise _unreadable(path, problem) from None
 
@@ -156,17 +155,11 @@ def _csv_rows(path, text_column, label_column):
     csv.field_size_limit(2**31 - 1)  # characters a cell; by itself Python stops at 131,072
     several_lines, labels = [], set()
     with open(path, encoding=_encoding(path), newline="") as file:
-        for delimiter in "\t;,":  # Excel writes semicolons where the comma is the decimal sign
-            file.seek(0)
-            header = [name.strip("\ufeff \t") for name in next(csv.reader(file, delimiter=delimiter), [])]
-            if text_column in header and label_column in header:
-                break
-        _check_columns(path, header, text_column, label_column)
+        delimiter, header = _header(path, file, text_column, label_column)
         text_at, label_at = header.index(text_column), header.index(label_column)
-        file.seek(0)
         for row, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1):
             if any(cells[len(header) :]):
-                raise _problem(path, row, f"{len(cells)} cells, not {len(header)}", "put the text into double quotes")
+                raise _too_many_cells(path, row, cells, header)
             several_lines += [(row, at, cell) for at, cell in enumerate(cells) if "\n" in cell or "\r" in cell]
             cells += [None] * (len(header) - len(cells))
             if row > 1:
@@ -176,6 +169,49 @@ def _csv_rows(path, text_column, label_column):
         if _holds_rows(cell, at, label_at, len(header), delimiter, labels - {None, ""}):
             cure = "close or delete that quote, or save the table as .jsonl if this is one text"
             raise _problem(path, row, "a double quote swallows the rows after it, as it seems", cure)
+
+
+def _header(path, file, *wanted):
+    """Return the delimiter of an open CSV file and the names of its columns, among which those are that are wanted."""
+    for delimiter in "\t;,":  # Excel writes semicolons where the comma is the decimal sign
+        file.seek(0)
+        header = [name.strip("\ufeff \t") for name in next(csv.reader(file, delimiter=delimiter), [])]
+        if all(name in header for name in wanted):
+            break
+    _check_columns(path, header, *wanted)
+    file.seek(0)
+    return delimiter, header
+
+
+def rows_without_labels(path, text_column):
+    """Yield (header, how) of a .csv file, then (cells, text) of each row; text is None where there is none.
+
+    how   how such a file is written again: {"delimiter": …, "encoding": …}
+    The file is read row by row, so its size doesn't matter. Raises ValueError as `read_reviews` does.
+    """
+    path, row = _file(path), 1
+    if path.suffix.lower() != ".csv":
+        raise ValueError(f"{path.name} is not a .csv file, and no others are read here: save the table as CSV UTF-8.")
+    csv.field_size_limit(2**31 - 1)
+    try:
+        encoding = _encoding(path)
+        with open(path, encoding=encoding, newline="") as file:
+            delimiter, header = _header(path, file, text_column)
+            plain = encoding == "utf-8-sig" and not path.open("rb").read(3) == codecs.BOM_UTF8
+            # UTF-8 stays as it is; in place of what else Excel writes comes UTF-8 with the mark by which it knows it.
+            yield header, {"delimiter": delimiter, "encoding": "utf-8" if plain else "utf-8-sig"}
+            text_at = header.index(text_column)
+            for row, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1):
+                if row == 1 or not cells:  # the header; an empty line
+                    continue
+                if any(cells[len(header) :]):
+                    raise _too_many_cells(path, row, cells, header)
+                cells = (cells + [""] * len(header))[: len(header)]
+                yield cells, cells[text_at] if _has_text(path, row, cells[text_at]) else None
+    except (csv.Error, UnicodeDecodeError) as problem:
+        raise _cannot_be_read(path, row, problem) from None
+    except OSError as problem:
+        raise _unreadable(path, problem) from None
 
 
 def _holds_rows(cell, at, label_at, columns, delimiter, labels):
@@ -316,6 +352,15 @@ def _short(value):
 
 def _problem(path, row, what, cure):
     return ValueError(f"{path.name}, row {row}: {what}; {cure}.")
+
+
+def _too_many_cells(path, row, cells, header):
+    return _problem(path, row, f"{len(cells)} cells, not {len(header)}", "put the text into double quotes")
+
+
+def _cannot_be_read(path, row, problem):
+    cure = "close every double quote, and save the file as UTF-8"
+    return _problem(path, f"{row + 1} or later", f"it can't be read ({problem})", cure)
 
 
 def _unreadable(path, problem):

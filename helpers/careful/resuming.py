@@ -115,7 +115,7 @@ class Checkpoints:
             if kind is KeyboardInterrupt and (self.pressed or not self.several):
                 what_now = "With a checkpoint_dir it could go on later."
                 if self.folder is not None:
-                    what_now = "Run the cell again to go on." if self.save() else "It could not be saved."
+                    what_now = "Run it again to go on." if self.save() else "It could not be saved."
                 if self.processes.is_main_process:
                     step = len(self.run.history.step_loss)
                     print(f"Stopped after step {step}. The model is as that step left it. {what_now}")

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 FACTS = "course.json"  # written last: a model is whole if it is there
-FILES = {"config.json", "model.safetensors", FACTS, "README.md"}  # README.md: the model card of notebook 05
+FILES = {"config.json", "model.safetensors", FACTS, "README.md", "report.html"}  # README.md: notebook 05's model card
 FILES |= {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"}
 DESKTOP_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file managers leave them everywhere
 
@@ -21,7 +21,7 @@ def replace(folder, write):
     Raises ValueError if `folder` holds anything but a saved model, and OSError if the new one can't be written or
     moved there; then it says where the models are. A kill leaves each model whole, under its name or beside it.
     """
-    place = _place_for_a_model(folder)
+    place = place_for_a_model(folder)
     new, old = (place.with_name(f"{place.name}.{age}-{uuid.uuid4().hex[:8]}") for age in ("new", "old"))
     try:
         new.mkdir(parents=True)
@@ -97,6 +97,12 @@ def outputs_of(folder):
         raise ValueError(f"The model.safetensors in {folder} is damaged ({problem}): save the model again.") from None
 
 
+def must_be_trained(folder):
+    """Raise ValueError where the model in `folder` has no trained head."""
+    if outputs_of(folder) is None:
+        raise ValueError(f"The model in {folder} has no trained head, so it can't classify: train and save it first.")
+
+
 def check_outputs(folder, trained, num_labels):
     """Raise ValueError where another number of classes is wanted than the trained head in `folder` has."""
     if num_labels is not None and trained not in (None, num_labels):
@@ -163,7 +169,7 @@ def read_json(path):
     return content if isinstance(content, dict) else None
 
 
-def _place_for_a_model(folder):
+def place_for_a_model(folder):
     """Return the whole path of `folder` if nothing is there, or an empty folder, or a saved model of the course."""
     place, here, reason = Path(folder).resolve(), Path.cwd(), None
     if Path(folder).is_symlink():

@@ -42,3 +42,8 @@ def markdown_table(rows, columns):
     """Return a table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(readable, line))} |" for line in lines)
+
+
+def p_value(value):
+    """Return a p-value as a reader wants it."""
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
