@@ -8,6 +8,8 @@ import random
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
+from helpers.careful.computer import track_and_device
+
 # The sizes of each notebook. The defaults are those of the laptop track; below them stands what differs on the others.
 
 
@@ -147,38 +149,26 @@ def _other(name):
 LAPTOP, GPU, QUICK = Track(), _other("gpu"), _other("quick")
 
 
-def current_track():
-    """Return the Track of this computer: `gpu` with CUDA or MPS, otherwise `laptop`.
+def current_track(*, ask_the_hub=True):
+    """Return the Track of this computer: `gpu` with CUDA, otherwise `laptop`.
 
-    The environment variable COURSE_TRACK (laptop, gpu or quick) overrides the choice.
-    Raises ValueError when it names no track, or asks for a GPU where there is none.
+    The environment variable COURSE_TRACK (laptop, gpu or quick) overrides the choice; an Apple GPU needs it. Where
+    BERT-base can't be had from the Hub, the GPU gets the laptop track's model, sizes and rates.
+    Raises ValueError when COURSE_TRACK names no track, or asks for a GPU where there is none.
     """
-    wanted = os.environ.get("COURSE_TRACK", "").strip().lower()
-    if wanted == "laptop":
-        return LAPTOP
-    if wanted == "quick":
-        return QUICK
-    if wanted not in ("", "gpu"):
-        raise ValueError(
-            f"COURSE_TRACK is {wanted!r}, but the tracks are laptop, gpu and quick: set it to one of them."
-        )
-
-    import torch  # here, not above, so that `import helpers` stays instant
-
-    for device, found in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
-        if found:
-            return replace(GPU, device=device)
-    if wanted == "gpu":
-        raise ValueError("COURSE_TRACK asks for a GPU, but torch finds none here: unset it, or choose laptop.")
-    return LAPTOP
+    name, device = track_and_device(ask_the_hub=ask_the_hub)
+    return replace({"laptop": LAPTOP, "gpu": GPU, "quick": QUICK}[name], device=device)
 
 
 def output_folder():
     """Return the folder for trained models and checkpoints, made if it is missing.
 
     It is `outputs/` beside `helpers/`, or wherever the environment variable COURSE_OUTPUT points (Google Drive, say).
+    Where `helpers` is an installed package, it is `outputs/` in the working folder.
     """
-    folder = Path(os.environ.get("COURSE_OUTPUT") or Path(__file__).resolve().parent.parent / "outputs")
+    course = Path(__file__).resolve().parent.parent
+    course = course if (course / "pyproject.toml").exists() else Path.cwd()
+    folder = Path(os.environ.get("COURSE_OUTPUT") or course / "outputs")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # From the ground up. A layer may lean on itself and on those before it.
-ORDER = ["track", "careful", "models batches data", "training metrics plots", "report", "exercises", "notebooks"]
+ORDER = ["careful", "track", "models batches data", "training metrics plots", "report", "exercises", "notebooks"]
 # Lines: helpers/*.py, which learners read (the design says about 1,300; `classify`, several processes and the shorter
 # way to the logits came in since), and start.py.
 LESSON, DOOR = 1500, 130
@@ -73,7 +73,7 @@ def known(wanted, files):
 def layer(name):
     """Return the number of a module's layer, 0 for the package helpers itself; None where it has no place."""
     top, _, rest = name.partition(".")
-    wanted = top if top == "notebooks" else rest.split(".")[0] or "track"
+    wanted = top if top == "notebooks" else rest.split(".")[0] or "careful"
     return next((number for number, names in enumerate(ORDER) if wanted in names.split()), None)
 
 
@@ -116,9 +116,9 @@ SOUND = {
     "tools/run.py": '"""A\n\n-m tools.commands"""\nfrom helpers import track\nfrom helpers.exercises.nb01 import x',
     "tools/colab.py": "",
     "helpers/__init__.py": "",
-    "helpers/track.py": "",
-    "helpers/careful/hub.py": "from helpers.track import current_track",
-    "helpers/data.py": "from helpers.careful import hub",
+    "helpers/careful/hub.py": "",
+    "helpers/track.py": "from helpers.careful import hub",
+    "helpers/data.py": "from helpers.track import current_track",
     "helpers/models.py": "from .data import load",
     "helpers/report.py": "import helpers.models, helpers.data\nx.__module__ == 'helpers.exercises.nb01'",
     "helpers/exercises/__init__.py": "",
@@ -138,6 +138,7 @@ FAULTY = {
     "circle: .*commands": {"tools/run.py": "runpy.run_path(os.path.join(ROOT, 'tools', 'commands.py'))"},
     "circle: .*commands.*": {"tools/run.py": "code = 'import runpy; runpy.run_path(\"x/tools/commands.py\")'"},
     "back: helpers.track → helpers.data": {"helpers/track.py": "def f():\n    from helpers import data"},
+    "back: helpers.careful.hub → helpers.track": {"helpers/careful/hub.py": "from helpers.track import current_track"},
     "back: helpers.careful.hub → helpers.plots": {
         "helpers/careful/hub.py": "from .. import plots",
         "helpers/plots.py": "",

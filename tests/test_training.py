@@ -329,6 +329,7 @@ def test_a_training_that_diverges_stops_with_a_sentence_before_it_saves(tmp_path
     from helpers.careful import resuming
 
     monkeypatch.setattr(resuming, "SAVE_EVERY_SECONDS", 0)
+    monkeypatch.setattr(resuming, "BYTES_A_SECOND", float("inf"))
     model, forwards = tiny_bert(), []
 
     def fifth(module, arguments, output):
@@ -544,6 +545,20 @@ def test_the_tokens_that_fit_grow_with_the_gpus_free_memory(monkeypatch):
     assert fitting(80) > 4 * fitting(15.6)
     assert fitting(1) == 1  # then `train` finds out by itself
     assert training.tokens_that_fit(tiny_bert()) > 10**9  # on a processor there is no limit
+
+
+def test_an_apple_gpus_memory_has_a_limit_too(monkeypatch):
+    """Wrong code: only CUDA has one, so a Mac's whole memory fills up and it swaps for minutes."""
+
+    def fitting(gigabytes, in_use=0):
+        monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: gigabytes * 1e9)
+        monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: in_use * 1e9)
+        config = SimpleNamespace(num_hidden_layers=12, hidden_size=768)
+        model = SimpleNamespace(device=torch.device("mps"), num_parameters=lambda: 110e6, config=config)
+        return training.tokens_that_fit(model)
+
+    assert 256 < fitting(5.3) < fitting(10.6) < 32 * 256  # 8 and 16 GB: the gpu track's batch goes through in parts
+    assert fitting(12, in_use=2) == fitting(10) < fitting(12)
 
 
 def test_a_limit_known_beforehand_needs_no_failure(monkeypatch, capsys):

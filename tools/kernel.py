@@ -13,7 +13,10 @@ from traitlets.config import Config
 
 from tools.notebooks import KERNELS, ROOT
 
-WHERE = "import sys; from helpers.track import current_track; print(sys.prefix, current_track(), sep='\\n')"
+WHERE = """
+import sys; from helpers.track import current_track
+print(sys.prefix, current_track(ask_the_hub=False), sep="\\n")
+"""
 OFFLINE = """
 sys.path.insert(0, "tests"); import no_network
 from helpers.data import load_reviews; from helpers.models import load_classifier, load_tokenizer

@@ -4,6 +4,7 @@ python -m tools.run OUT NOTEBOOK…      the copies and summary.json go to the f
 """
 
 import json
+import re
 import signal
 import sys
 import threading
@@ -101,7 +102,7 @@ def progress(name, total):
 def run(out, paths):
     """Run notebooks, save them executed in `out` with a summary.json. Returns False when one did not run to its end."""
     try:
-        track = current_track().name
+        track = current_track(ask_the_hub=False).name
     except ValueError as problem:  # a wrong COURSE_TRACK
         sys.exit(str(problem))
     out.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,8 @@ def run(out, paths):
     for path in paths:
         notebook, result = execute(path)
         save(notebook, out / path.name)
+        said = re.search(r"^Track: (\w+)", "".join(text_of(cell) for cell in code_cells(notebook)), re.MULTILINE)
+        track = said[1] if said else track  # it asks the Hub, and may then have to do without
         summary[path.name[:2]] = {**result, "track": track}
         write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
         if result["error"]:
@@ -118,6 +121,11 @@ def run(out, paths):
     print_summary(summary, track)
     print(f"Executed notebooks and summary.json: {out}")
     return all(entry["status"] == "ok" for entry in summary.values())
+
+
+def text_of(cell):
+    """Return what a cell has printed."""
+    return "".join(output.get("text", "") for output in cell.outputs)
 
 
 def print_summary(summary, track):

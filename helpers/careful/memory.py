@@ -8,12 +8,17 @@ def tokens_that_fit(model):
     """Return how many tokens, padding included, may go through the model at once; a careful estimate.
 
     A training step on a GPU keeps about 40 numbers of 2 bytes for each token, layer and unit of width; gradients and
-    AdamW's two means take 12 bytes a parameter. What is free now decides. Off the GPU there is no limit.
+    AdamW's two means take 12 bytes a parameter. What is free now decides; of an Apple GPU, what its system recommends,
+    and there all numbers have 4 bytes. Off the GPU there is no limit.
     """
-    if model.device.type != "cuda":
+    if model.device.type == "cuda":
+        unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)  # torch keeps it
+        free = torch.cuda.mem_get_info(model.device)[0] + unused
+    elif model.device.type == "mps":
+        free = (torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()) / 2
+    else:
         return 2**40
-    unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)  # torch keeps it
-    free = 0.8 * (torch.cuda.mem_get_info(model.device)[0] + unused) - 12 * model.num_parameters()
+    free = 0.8 * free - 12 * model.num_parameters()
     bytes_per_token = 2 * 40 * model.config.num_hidden_layers * model.config.hidden_size
     return max(1, int(free / bytes_per_token))
 
