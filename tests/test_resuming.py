@@ -47,6 +47,7 @@ def uninterrupted(one_thread):
 @pytest.fixture
 def save_each_step(monkeypatch):
     monkeypatch.setattr(resuming, "SAVE_EVERY_SECONDS", 0)
+    monkeypatch.setattr(resuming, "BYTES_A_SECOND", float("inf"))
 
 
 # Killed processes
@@ -256,6 +257,14 @@ def test_seconds_of_an_epoch_include_those_before_the_stop(tmp_path):
     stopped_at(4, folder=tmp_path, model=model)
     time.sleep(0.5)
     assert 0.3 < train_tiny(tmp_path)[2].seconds[0]
+
+
+def test_large_checkpoints_are_written_more_seldom(tmp_path, save_each_step, monkeypatch):
+    """BERT-base's every three minutes, on a Google Drive, would be 9 GB in a training of 20 minutes."""
+    monkeypatch.setattr(resuming, "BYTES_A_SECOND", 1)
+    train_tiny(tmp_path, epochs=1)
+    numbers = [int(path.name.split("-")[1]) for path in list_checkpoints(tmp_path)]
+    assert max(numbers) == 2  # after the first step, which told how large it is, and at the end of the epoch
 
 
 def test_the_last_two_and_the_best_are_kept_and_nothing_of_others_goes(tmp_path, save_each_step):

@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-SAVE_EVERY_SECONDS = 180  # and at the end of each epoch
+SAVE_EVERY_SECONDS = 180  # and at the end of each epoch; larger checkpoints come more seldom:
+BYTES_A_SECOND = 2e6  # BERT-base's 1.3 GB every 11 minutes, for a Google Drive holds 15 GB and takes its time
 FORMAT = "helpers.careful.resuming 3"
 TENSOR = "tensor of this file"  # stands in the JSON where a tensor was, with its name
 MAY_DIFFER = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")  # between two sittings, in a config
@@ -94,6 +95,7 @@ class Checkpoints:
         self.run, self.decisive, self.steps_an_epoch, self.processes = run, decisive, steps_an_epoch, processes
         self.several, self.device = processes.num_processes > 1, run.model.device
         self.pressed = self.at_once = self.has_warned = False
+        self.pause = SAVE_EVERY_SECONDS  # from one save to the next
         self.locked = contextlib.ExitStack()  # holds the lock of the folder
 
     def __enter__(self):
@@ -140,7 +142,7 @@ class Checkpoints:
     def after_step(self, *, epoch_is_over=False):
         """Save if it is time to, and stop if the button was pressed, in any process."""
         self.random = _random_states(self.device)
-        due = epoch_is_over or time.perf_counter() - self.last_save > SAVE_EVERY_SECONDS
+        due = epoch_is_over or time.perf_counter() - self.last_save > self.pause
         if self.several:  # the first process's clock decides
             flags = [self.pressed, due and self.processes.is_main_process]
             self.pressed, due = reduce(torch.tensor(flags, device=self.processes.device).int(), "sum").bool().tolist()
@@ -163,7 +165,8 @@ class Checkpoints:
             try:
                 self.folder.mkdir(exist_ok=True)  # it may have vanished
                 state = {"training": self.decisive, "random": random, **self.run.state()}
-                save_checkpoint(self.folder, state, best=best)
+                path = save_checkpoint(self.folder, state, best=best)
+                self.pause = max(SAVE_EVERY_SECONDS, path.stat().st_size / BYTES_A_SECOND)
                 return True
             except (OSError, TypeError) as problem:  # TypeError: early_stopping holds what JSON can't
                 sentence = f"No checkpoint could be saved ({problem}). Training goes on, and saves again when it can."
