@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 import start
-from tools import commands, ground
+from tools import commands, ground, lab
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
@@ -357,6 +359,49 @@ def test_no_network(course, tmp_path):
     assert_one_sentence(done, "can't reach the package index")
     done = run_start(other, "test", PIP_INDEX_URL=nobody_there, PIP_RETRIES="0")  # then pip does not say why
     assert_one_sentence(done, "finds no a-package-that-is-not-here==1.0", "check the network first")
+
+
+def status(url, **headers):
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_in_a_codespace_its_own_page_may_talk_to_jupyterlab_and_no_other(monkeypatch, tmp_path):
+    """Its browser sees the server under an address of GitHub's. Without the settings: 403 and 404."""
+    for name in ("CODESPACES", "CODESPACE_NAME", "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN"):
+        monkeypatch.delenv(name, raising=False)
+    assert lab.codespace(8888) == []
+    monkeypatch.setenv("CODESPACES", "true")
+    monkeypatch.setenv("CODESPACE_NAME", "fluffy-spoon")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    own, other = (f"{name}-{port}.app.github.dev" for name in ("fluffy-spoon", "another"))
+    command = [sys.executable, "-m", "jupyter_server", "--no-browser", f"--ServerApp.port={port}", "--allow-root"]
+    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=secret", *lab.codespace(port)]
+    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+    server = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            time.sleep(0.1)
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+        place = f"http://127.0.0.1:{port}/api/contents?token=secret"
+        assert status(place, Host=own, Origin=f"https://{own}") == 200
+        assert status(place, Host=f"localhost:{port}", Origin=f"https://{own}") == 200
+        assert status(place.replace("secret", "guessed"), Host=own, Origin=f"https://{own}") == 403
+        assert status(place, Host=other, Origin=f"https://{other}") == 403
+        assert status(place.partition("?")[0], Host=own, Origin=f"https://{other}", Authorization="token secret") == 200
+        kernels = f"http://127.0.0.1:{port}/api/kernels/none/channels?token=secret"
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        upgrade["Sec-WebSocket-Key"] = "x3JJHMbDL1EzLkh9GBhXDw=="
+        assert status(kernels, Host=own, Origin=f"https://{other}", **upgrade) == 403
+        assert status(kernels, Host=own, Origin=f"https://{own}", **upgrade) == 404  # let in; there is no such kernel
+    finally:
+        server.kill()
+        server.wait()
 
 
 OWN = [".", "notebooks", "./helpers/../notebooks/deep/er", "link", "link/x", "helpers", ".git/x", "tools", ".venv"]

@@ -18,13 +18,15 @@ def open_jupyterlab(port, browser, pack=None):
         raise Problem("JupyterLab was not started: mend the fault above, then run the same command again.")
     no_questions_about_news()
     first, *_ = my_copies().values()
+    port = port or free_port()
     command = [
         *(venv_python(), "-P", "-m", "jupyterlab"),
         "--log-level=WARN",
         f"--ServerApp.root_dir={ROOT}",
         "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port or free_port()}",
+        f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
+        *codespace(port),
         f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}",
         # Nothing is fetched: no news, no look for updates, no list of extensions.
         "--LabApp.news_url=None",
@@ -38,6 +40,20 @@ def open_jupyterlab(port, browser, pack=None):
         command.append("--allow-root")
     print("Starting JupyterLab. It stays open until you press Ctrl-C here.", flush=True)
     return hand_over(command, lab_environment())
+
+
+def codespace(port):
+    """Return what JupyterLab must be told in a GitHub Codespace, and nothing anywhere else.
+
+    There a browser sees the forwarded port under an address of GitHub's, and JupyterLab refuses pages of any other
+    address than its own. This one codespace's is let in, and still needs the token.
+    """
+    if os.environ.get("CODESPACES") != "true" or not os.environ.get("CODESPACE_NAME"):
+        return []
+    domain = os.environ.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN") or "app.github.dev"
+    host = f"{os.environ['CODESPACE_NAME']}-{port}.{domain}"
+    names = [f"--ServerApp.local_hostnames={name}" for name in ("localhost", host)]
+    return [f"--ServerApp.allow_origin=https://{host}", *names]
 
 
 def lab_environment():
