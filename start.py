@@ -14,6 +14,7 @@
   python3 start.py pack DIR              for rooms: the course, its wheels and their checksums in one folder
       --platform NAME                    for linux, macos or windows; may be given again (default: like this computer)
       --python 3.13                      for this Python; may be given again (default: the one that runs start.py)
+  python3 start.py zip                   the course in one file, for notebooks that are opened alone, in Colab say
   python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
       --tables                           write tables, setup cells and badges, and run nothing
       --lock                             write the lock (every package, every hash) anew from requirements.txt
@@ -61,7 +62,7 @@ def python_problem(version, bits, system, processor):
     if system == "Darwin" and processor == "x86_64":
         return (
             "This Python is for Intel Macs, which torch no longer supports: on a Mac with an Apple chip install "
-            "Python for Apple silicon; on an Intel Mac use Colab."
+            "Python for Apple silicon; on an Intel Mac use Colab (README.md says how)."
         )
     return None
 

@@ -240,10 +240,52 @@ def test_a_fetch_that_was_killed_is_not_taken_for_the_course(colab, published):
     assert done.returncode == 0 and done.stdout.startswith("Track: quick"), done.stderr
 
 
-def test_without_an_address_the_cell_says_how_to_name_one(colab, homeless):
-    done = colab.run_setup(setup_of(homeless))
-    assert done.returncode == 1 and colab.files() == []
-    assert re.search(r"ModuleNotFoundError: .* name the course's repository in pyproject.toml", done.stderr)
+# ------------------------------------------------------------------------------------------------ with no address
+
+
+@pytest.fixture(scope="module")
+def zipped(homeless):
+    """The file that `start.py zip` makes of a course without an address."""
+    done = subprocess.run([sys.executable, "start.py", "zip"], cwd=homeless, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return homeless / f"{address.FOLDER}.zip"
+
+
+def test_without_an_address_the_cell_asks_for_the_zip_and_takes_it(colab, homeless, zipped):
+    """As a Colab user meets it: no zip, a zip that is still arriving, the zip, and another notebook after it."""
+    colab.without_pip()
+    source, target = setup_of(homeless), colab.content / zipped.name
+    for arrived in (0, 1000, zipped.stat().st_size - 1):
+        if arrived:
+            target.write_bytes(zipped.read_bytes()[:arrived])
+        done = colab.run_setup(source)
+        assert done.returncode == 1 and not (colab.content / address.FOLDER).exists()
+        said = done.stderr.strip().splitlines()[-1]
+        assert f"Drag {zipped.name} into Colab's Files panel" in said and "run this cell again" in said
+        assert "pyproject.toml" not in said  # a Colab user hasn't got that
+    copy(zipped, target)
+    setup, *_ = tools.code_cells(colab.run(homeless / "notebooks" / "02_tokenization.ipynb", cells=3))
+    assert said_by(setup).startswith("Track: quick") and len(said_by(setup).splitlines()) == 1
+    target.unlink()
+    assert colab.run_setup(source).stdout.startswith("Track: quick")  # the folder is enough
+    assert colab.files() == ["02_tokenization.ipynb", address.FOLDER] and not colab.pip_log.exists()
+
+
+def test_the_zip_is_found_in_content_too_and_unpacked_as_a_whole(colab, homeless, zipped):
+    """Where a notebook has another working folder: Colab puts what is dragged into /content."""
+    source, elsewhere = setup_of(homeless), colab.place / "dragged"
+    elsewhere.mkdir()
+    copy(zipped, elsewhere)
+    assert '"/content/' in source
+    source = source.replace('"/content/', f'"{elsewhere}/')
+    (colab.content / address.FOLDER / "tools").mkdir(parents=True)  # the kernel was killed while it unpacked
+    done = colab.run_setup(source)
+    assert done.returncode == 0 and done.stdout.startswith("Track: quick"), done.stderr
+    with zipfile.ZipFile(zipped) as whole:
+        names = whole.namelist()
+    assert names[-1] == f"{address.FOLDER}/tools/colab.py"  # with the last file the course is whole
+    assert {f"{address.FOLDER}/{name}" for name in ("start.py", "helpers/data.py", "notebooks/ruff.toml")} < set(names)
+    assert not any(part in name for name in names for part in ("/.git/", ".venv", "outputs/", ".zip"))
 
 
 # ------------------------------------------------------------------------------------------- what pip is asked to do
@@ -293,8 +335,11 @@ def runtime(tmp_path_factory):
 
 
 def test_only_what_is_missing_is_installed_and_nothing_is_replaced(runtime):
-    done, installed = runtime("present>=2")  # its version is none of the setup cell's business
+    done, installed = runtime("present>=1.0.0,<3")
     assert (done.returncode, done.stdout, installed) == (0, "", {"present==1.0"})
+    done, installed = runtime("present>=1.10,<3")  # which it does not mend
+    assert done.stdout.startswith("Older than the course was tested with: present 1.0 (from 1.10). If something")
+    assert done.stdout.count("\n") == 1 and installed == {"present==1.0"}
 
     done, installed = runtime("present>=1", "modern>=1")  # which would replace it
     assert "RuntimeError: modern would need other versions" in done.stderr and "start afresh" in done.stderr
@@ -395,7 +440,7 @@ def colab_python():
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     versions = {**COLAB, "torch": str(PINNED["torch"]).removeprefix("==")}  # torch's own older versions take gigabytes
     del versions["python"]  # this one's version stays
-    tools_of_the_tests = ["pytest", "pytest-timeout", "nbval", "hypothesis", "torchmetrics", "safetensors"]
+    tools_of_the_tests = ["pytest-timeout", "nbval", "hypothesis", "torchmetrics"]
     wanted = [f"{name}=={version}" for name, version in versions.items()]
     wanted += [f"{name}{PINNED[name]}" for name in tools_of_the_tests]
     if not python.exists():

@@ -160,8 +160,8 @@ def test_what_is_no_saved_model_is_never_replaced(full, tokenizer, place, reason
 def test_a_saved_model_an_empty_folder_or_nothing_is_replaced(full, tokenizer, place):
     for name in ("empty", "with_finder"):
         Path(name).mkdir()
-    Path("with_finder/.DS_Store").write_text("of the Finder")
-    Path("ours/README.md").write_text("the model card of notebook 05")
+    Path("with_finder/.DS_Store").write_text("of the Finder", encoding="utf-8")
+    Path("ours/README.md").write_text("the model card of notebook 05", encoding="utf-8")
     save_classifier(a_bert(), tokenizer, place, run=2)
     assert saved_facts(place) == {"run": 2}
     assert not {"README.md", ".DS_Store"} & set(os.listdir(place))  # the card told of the model before

@@ -462,7 +462,7 @@ def test_gpu_libraries_come_with_a_torch_that_asks_for_them_alone(tmp_path, own)
     page = f'<a href="published/{torch.name}#sha256={ground.sha256(torch)}">{torch.name}</a>'
     (course / "index.html").write_text(page)  # an index that tells hashes, which pip then prefers to a folder
     build = write_wheel(wheels, "torch", version="0.0.1+cpu")
-    with open(course / "tools" / "requirements.lock", "a") as lock:
+    with open(course / "tools" / "requirements.lock", "a", encoding="utf-8") as lock:
         lock.write("--find-links ../index.html\n" + locked(torch))
     own_lock = "--no-index\n--find-links ../wheels\n" + locked(build).replace("==0.0.1", "==0.0.1+cpu")
     (course / "tools" / "requirements-own.lock").write_text(own_lock)

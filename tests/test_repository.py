@@ -24,11 +24,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 RANGES = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
 LINES = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 PINNED = {r.name: r.specifier for r in map(Requirement, (line for line in LINES if line and not line.startswith("#")))}
-# What Colab had preinstalled in August 2026, as it published it.
+# What Colab has preinstalled, as github.com/googlecolab/backend-info (pip-freeze.txt, os-info.txt) said on 2026-08-19;
+# its commit a724079 was the newest to be had on 2026-11-30.
 COLAB = dict(
     pair.split("==")
-    for pair in """python==3.13 torch==2.11.0 transformers==5.15.0 datasets==4.0.0 numpy==2.1.0 pandas==2.2.2
-    scikit-learn==1.6.1 matplotlib==3.10.0 ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1""".split()
+    for pair in """python==3.13 torch==2.11.0 transformers==5.15.0 datasets==4.0.0 numpy==2.1.3 pandas==2.2.3
+    scikit-learn==1.6.1 scipy==1.16.3 accelerate==1.14.0 safetensors==0.8.0 tqdm==4.67.3 matplotlib==3.10.0
+    ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1 pytest==8.4.2""".split()
 )
 # In pieces, so that this file does not hold what it looks for.
 REGISTRIES = (
@@ -53,6 +55,8 @@ def test_pinned_versions_are_exact_and_in_the_ranges():
 
 
 def test_what_colab_has_is_in_the_ranges():
+    minversion = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    assert Version(minversion["minversion"]) <= Version(COLAB["pytest"])
     assert COLAB["python"] in SpecifierSet(PROJECT["requires-python"])
     for name, version in COLAB.items():
         assert version in RANGES.get(name, SpecifierSet()), name

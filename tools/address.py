@@ -4,14 +4,14 @@ import copy
 import re
 import tomllib
 
+from tools.ground import FOLDER
 from tools.notebooks import ROOT, code_cells, tagged
 
 COLAB = "https://colab.research.google.com"
-FOLDER = "bert-finetuning-course"  # where a notebook that was opened alone puts the course
 SETUP = """\
 import os
-{imports}import sys
-from importlib.util import find_spec
+{imports[0]}import sys
+{imports[1]}from importlib.util import find_spec
 
 for place in ("..", "."):  # the course's folder: the last one found comes first
     if os.path.isdir(f"{{place}}/helpers"):
@@ -21,12 +21,19 @@ from helpers.track import current_track, set_seed
 
 track = current_track()
 print(track)"""
-NO_ADDRESS = """  # this notebook was opened alone
-    raise ModuleNotFoundError(
-        "This notebook needs the course around it: open it there, or name the course's "
-        "repository in pyproject.toml, below [tool.course], run `python3 start.py "
-        "refresh --tables`, and open the notebook again."
-    )"""
+UNPACK = """  # this notebook was opened alone, in Colab say
+    colab = "{folder}/tools/colab.py"  # the last file of the zip
+    for path in ("{folder}.zip", "/content/{folder}.zip"):
+        if not os.path.exists(colab) and zipfile.is_zipfile(path):
+            zipfile.ZipFile(path).extractall()
+    if not os.path.exists(colab):
+        raise ModuleNotFoundError(
+            "The course around this notebook is missing. Drag {folder}"
+            ".zip into Colab's Files panel (the folder at the left), wait until it "
+            "is there, and run this cell again. Who has the course makes that file "
+            "with `python3 start.py zip`."
+        )
+    runpy.run_path(colab, run_name="__main__")  # installs what is missing"""
 FETCH = """  # this notebook was opened alone, in Colab say: fetch the course around it
     fetch = "git clone --quiet --depth=1 --branch={branch} {repository}"
     if not os.path.isdir("{folder}"):
@@ -58,9 +65,9 @@ def setup_source():
     """Return the source of the setup cell, the same for all notebooks."""
     repository, branch = address()
     if not repository:
-        return SETUP.format(imports="", otherwise=NO_ADDRESS)
+        return SETUP.format(imports=("import runpy\n", "import zipfile\n"), otherwise=UNPACK.format(folder=FOLDER))
     otherwise = FETCH.format(repository=repository, branch=branch, folder=FOLDER)
-    return SETUP.format(imports="import runpy\nimport subprocess\n", otherwise=otherwise)
+    return SETUP.format(imports=("import runpy\nimport subprocess\n", ""), otherwise=otherwise)
 
 
 def badge(path):

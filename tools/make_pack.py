@@ -93,7 +93,7 @@ def course_files(leave_out):
         archive = None
     if archive and archive.returncode == 0:
         if changed.stdout:
-            print("Note: the pack holds the last commit; what has changed here since is not in it.", flush=True)
+            print("Note: it holds the last commit; what has changed here since is not in it.", flush=True)
         with zipfile.ZipFile(io.BytesIO(archive.stdout)) as whole:
             files = {entry.filename: whole.read(entry) for entry in whole.infolist() if not entry.is_dir()}
             links = [entry.filename for entry in whole.infolist() if entry.external_attr >> 28 == 0o12]
@@ -118,6 +118,25 @@ def course_files(leave_out):
     if links:
         raise Problem(f"{links[0]} is a link, which a stick can't hold: put the file itself there.")
     return files
+
+
+def write_zip():
+    """Write the course into one file, for notebooks that are opened alone, in Colab say. Needs no .venv and no pip.
+
+    A setup cell (address.py) unpacks it, and takes it for unpacked once the last file is there.
+    """
+    path, last = ROOT / f"{ground.FOLDER}.zip", "tools/colab.py"
+    files = course_files({ground.VENV, path})
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as whole:
+        for name in sorted(files, key=lambda name: (name == last, name)):
+            whole.writestr(f"{ground.FOLDER}/{name}", files[name])
+    os.replace(unfinished, path)
+    print(
+        f"{path} holds the course ({path.stat().st_size / 1e6:.1f} MB). Give it to people together with the notebooks: "
+        "where one is opened alone, in Colab say, they drag the zip beside it."
+    )
+    return 0
 
 
 def check_names(names):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tools.ground import (
     COMMAND,
+    FOLDER,
     GIGABYTES,
     GPU_LOCK,
     LOCK,
@@ -31,7 +32,7 @@ from tools.ground import (
 
 PACKAGES = (REQUIREMENTS, LOCK, OWN_LOCK, GPU_LOCK)  # the files that decide what is installed
 SUMS = "SHA256SUMS"  # of every file of a pack, as `sha256sum -c` reads it; a pack without it is unfinished
-COPY = Path(os.path.expanduser("~"), "bert-finetuning-course")  # the course of somebody who starts from a stick
+COPY = Path(os.path.expanduser("~"), FOLDER)  # the course of somebody who starts from a stick
 AGAIN = "copy the pack again, or take another stick"
 # A part of a name that FAT32 or exFAT can't hold, or that leads out of the pack: "", "..", a drive, a backslash.
 BAD_PART = re.compile(r'(?i)|(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*[. ]|.*[<>:"|?*\\\x00-\x1f].*')

@@ -2,13 +2,15 @@
 
     python -m tools.refresh [NOTEBOOK…]     without a notebook nothing is run
 
-Generated are the notebooks' setup cells and badges, README's tables and picture, the tables and links in workshop/.
+Generated are the notebooks' setup cells, badges and GPU minutes, README's tables and picture, the tables and
+links in workshop/.
 """
 
 import base64
 import html
 import json
 import os
+import re
 import sys
 from datetime import date
 from pathlib import Path
@@ -117,8 +119,9 @@ def stale():
     other = {path: content for path, content in made.items() if not path.exists() or in_file(path, content) != content}
     for path in notebooks():
         notebook = read(path)
-        if with_address(notebook, path) != notebook:
-            other[path] = nbformat.writes(with_address(notebook, path)) + "\n"
+        made = with_gpu_minutes(with_address(notebook, path), path)
+        if made != notebook:
+            other[path] = nbformat.writes(made) + "\n"
     return other
 
 
@@ -135,6 +138,19 @@ def fill():
             write(path, content)
 
 
+def with_gpu_minutes(notebook, path):
+    """Return the notebook with a sentence on a GPU's minutes after those of a laptop, in its second cell."""
+    gpu = speed.read_results("notebook_minutes").get("gpu", {"minutes": {}})
+    minutes = " to ".join(
+        map(str, gpu["minutes"].get(path.name[:2], []))
+    )  # least and most; one number where they agree
+    said = minutes and f"\n\n**On a GPU:** about {minutes} min of computing ({gpu['machine']})."
+    for cell in notebook.cells[1:2]:
+        cell.source = re.sub(r"\n\n\*\*On a GPU:\*\*.*", "", cell.source)
+        cell.source = re.sub(r"(\*\*Time:\*\*.*?)(?=\n\n|$)", rf"\1{said}", cell.source, count=1, flags=re.DOTALL)
+    return notebook
+
+
 def minutes_table():
     """Return README's table of notebooks, their questions and their measured minutes."""
     results = speed.read_results("notebook_minutes")
@@ -146,11 +162,11 @@ def minutes_table():
     ]
     for path in paths:
         title, question = title_and_question(read(path))
-        measured = [results[track]["minutes"].get(path.name[:2]) for track in tracks]
-        minutes = ["" if m is None else f"{m:.1f}" for m in measured]
+        measured = [results[track]["minutes"].get(path.name[:2], "") for track in tracks]
+        minutes = [m and f"{m:.1f}" if not isinstance(m, list) else " to ".join(map(str, m)) for m in measured]
         rows.append([f"[{title}](notebooks/{path.name})", question, *minutes, *(badge(path) for _ in in_colab)])
     where = "; ".join(f"{track} track: {results[track]['machine']}" for track in tracks)
-    return f"{table(rows)}\n\nMeasured on: {where}." if where else table(rows)
+    return f"{table(rows)}\n\nWhere: {where}." if where else table(rows)
 
 
 def readme_picture():
