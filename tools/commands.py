@@ -14,7 +14,7 @@ from tools.make_pack import write_zip
 from tools.pack import go_on_from_a_copy, pack_around, this_computer
 from tools.setup import make_venv, one_at_a_time, set_up
 
-NAMES = ["test", "run", "doctor", "pack", "zip", "refresh", "slides", "solutions"]
+NAMES = ["test", "run", "doctor", "pack", "zip", "refresh", "slides", "solutions", "site"]
 OWN_FOLDERS = "my_course notebooks helpers tools tests workshop site .ci .git .github .devcontainer".split()
 
 
@@ -35,6 +35,10 @@ def main(arguments):
         return run_notebooks(options.numbers, options.out, pack)
     if command == "refresh":
         return refresh_lock() if options.lock else refresh(options.numbers, options.tables, pack)
+    if command == "site":
+        out = output_folder(options.out, "runs/site")
+        set_up(pack)
+        return hand_over(module("tools.site", out))
     if command in ("slides", "solutions"):
         return make_for_instructors(command, options.numbers, options.out, pack)
     if command == "pack":
@@ -72,7 +76,7 @@ def read_arguments(arguments):
         raise Problem(f"There is no command {command!r}: choose {', '.join(NAMES)}, or none to open JupyterLab.")
     if command in ("run", "refresh", "slides", "solutions"):
         parser.add_argument("numbers", nargs="*")
-    if command in ("run", "slides", "solutions"):
+    if command in ("run", "slides", "solutions", "site"):
         parser.add_argument("--out")
     if command == "doctor":
         parser.add_argument("--room", action="store_true")
