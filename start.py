@@ -16,11 +16,13 @@
   python3 start.py pack DIR              for rooms: the course, its wheels and their checksums in one folder
       --platform NAME                    for linux, macos or windows; may be given again (default: like this computer)
       --python 3.13                      for this Python; may be given again (default: the one that runs start.py)
+      --track laptop                     the track of everybody in the room, unless COURSE_TRACK says otherwise
   python3 start.py zip                   the course in one file, for notebooks that are opened alone, in Colab say
   python3 start.py refresh [01 03 ...]   for authors: run notebooks, write their outputs back, fill README's tables
       --tables                           write tables, setup cells and badges, and run nothing
       --lock                             write the lock (every package, every hash) anew from requirements.txt
   python3 start.py slides [01 03 ...]    for instructors: make slides from the notebooks, in runs/slides
+      --plan "half a day"                of what is taught in that timetable (workshop/timetables.toml), in its order
   python3 start.py solutions [01 ...]    for instructors: make notebooks with every exercise answered, in solutions
       --out DIR                          make them in DIR
 

@@ -58,6 +58,17 @@ def test_the_line_names_what_is_missing_and_the_instructor_finds_it_in_the_table
     assert f"\n| {short} |" in PREFLIGHT
 
 
+def test_the_line_names_a_track_that_there_is_not(ready, capsys):
+    def kernel(*_):
+        raise ground.Problem("ValueError: COURSE_TRACK is 'lpatop', but the tracks are …: set it to one of them.")
+        yield
+
+    ready.setattr(doctor, "kernel_finding", kernel)
+    assert commands.main(["doctor", "--room"]) == 1
+    assert capsys.readouterr().out.startswith("NOT READY: COURSE_TRACK is 'lpatop', but the tracks are")
+    assert "\n| `COURSE_TRACK` … |" in PREFLIGHT
+
+
 def test_the_commands_of_the_pages_for_instructors_exist():
     found = re.findall(r"start\.py((?: [\w./-]+)*)", PREFLIGHT + README)
     assert len(found) > 10

@@ -71,7 +71,8 @@ def made(tmp_path_factory):
     course = course_with_index(tmp_path_factory.mktemp("packing") / "course")
     stick = course.parent / "a stick"
     platforms = [f"--platform={name}" for name in (HERE["platform"], OTHER, NOWHERE)]
-    done = pack(course, stick, *platforms)
+    (course / "room.json").write_text('{"track": "gpu", "pack": "/whence/this/one/came"}')
+    done = pack(course, stick, *platforms, "--track=laptop")
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads((stick / "pack.json").read_text())
     return SimpleNamespace(course=course, stick=stick, said=done.stdout, facts=facts)
@@ -131,7 +132,7 @@ def test_a_pack_holds_the_course_alone_and_its_checksums_are_those_of_standard_t
     }
     assert (made.stick / "course" / "notebooks" / "01_first.ipynb").is_file()
     top = {path.name for path in (made.stick / "course").iterdir()}
-    assert top == {".gitignore", "tools", "helpers", "notebooks", "requirements.txt", "start.py"}
+    assert top == {".gitignore", "tools", "helpers", "notebooks", "requirements.txt", "room.json", "start.py"}
     if shutil.which("sha256sum"):
         subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=made.stick, check=True)
 
@@ -293,6 +294,10 @@ def test_starting_from_the_stick_goes_on_in_the_home_folder(made, tmp_path):
     assert (copy / ".venv").is_dir() and everything_in(made.stick) == before
     names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
     assert {name[len("course/") :] for name in before if (made.stick / name).is_file() and "course/" in name} <= names
+    said, last = done.stdout.partition("Set up in ")[::2]
+    assert f"start it there: `cd {copy}`" in last and "start it there" not in said  # pip's lines would push it away
+    assert json.loads((made.stick / "course" / "room.json").read_text()) == {"track": "laptop"}
+    assert json.loads((copy / "room.json").read_text()) == {"track": "laptop", "pack": str(made.stick)}
 
     (copy / "notebooks" / "01_first.ipynb").write_text("my answers")
     done = run_start(made.stick / "course", "test", **who)
@@ -301,6 +306,17 @@ def test_starting_from_the_stick_goes_on_in_the_home_folder(made, tmp_path):
     (copy / "helpers" / "a.py").write_text("a = 2\n")
     assert "the pack holds another version" in run_start(made.stick / "course", "test", **who).stdout
     assert (copy / "notebooks" / "01_first.ipynb").read_text() == "my answers"
+
+
+def test_a_set_up_that_was_stopped_goes_on_from_its_pack_and_without_it_says_so(made, learner):
+    room = {"track": "laptop", "pack": str(made.stick)}
+    (learner / "room.json").write_text(json.dumps(room))
+    done = run_start(learner, "test", **index_of(made.course))
+    assert done.returncode == 0 and f"Checking the files in {made.stick}" in done.stdout, done.stderr
+    shutil.rmtree(learner / ".venv")
+    (learner / "room.json").write_text(json.dumps(room | {"pack": str(learner / "pulled out")}))
+    done = run_start(learner, "test", PIP_NO_INDEX="1")
+    assert f"{learner / 'pulled out'} is not there" in done.stdout and "check the network first" in done.stderr
 
 
 def test_a_home_folder_with_something_else_of_that_name(made, tmp_path):

@@ -2,10 +2,14 @@
 
 import contextlib
 import html
+import os
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.exercises.solve import solved
 from tools import commands, ground, guide, refresh, slides, solutions
@@ -59,6 +63,22 @@ def test_the_commands_name_notebooks_and_folder(monkeypatch, tmp_path):
     ]:
         assert commands.main(arguments) == 0
         assert asked.pop() == ground.module(f"tools.{arguments[0]}", out, guide.notebook_path("03"))
+    assert commands.main(["slides", "--plan", "one day"]) == 0
+    assert asked.pop() == ground.module("tools.slides", tmp_path / "runs" / "slides", "--plan", "one day")
+    with pytest.raises(ground.Problem, match="leave their numbers out"):
+        commands.main(["slides", "03", "--plan", "one day"])
+
+
+def test_a_log_whose_encoding_lacks_a_letter_gets_it_spelt_out(tmp_path):
+    # Notebooks' titles hold a middle dot, and folders' names what they like: both once ended in a traceback.
+    settings = {"env": os.environ | {"PYTHONIOENCODING": "ascii"}, "capture_output": True, "text": True}
+    for what, *more in (["slides", "--plan", "half a day"], ["solutions", str(NOTEBOOKS[0])]):
+        command = ground.module(f"tools.{what}", tmp_path / "für alle", *more, python=sys.executable)
+        done = subprocess.run(command, **settings)
+        assert done.returncode == 0 and r"f\xfcr alle" in done.stdout, done.stderr
+    command = ground.module("tools.slides", tmp_path, "--plan", "a week", python=sys.executable)
+    done = subprocess.run(command, **settings)
+    assert done.returncode and len(done.stderr.splitlines()) == 1 and "choose 'half a day', 'one day'" in done.stderr
 
 
 # ----------------------------------------------------------------------------------------------------------- slides
@@ -68,6 +88,7 @@ def test_the_commands_name_notebooks_and_folder(monkeypatch, tmp_path):
 def decks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
     slides.make(folder, NOTEBOOKS)
+    slides.make(folder, [], "half a day")
     return folder
 
 
@@ -101,6 +122,81 @@ def test_a_prediction_that_needs_what_stands_around_it_has_words_of_its_own_on_t
     assert "<em>Predict first:</em> Which of <code>a</code> and <code>b</code>?" in page
     assert slides.rendered(own) not in page and "Never asked" not in page
     assert page.count("Predict first:") == len(cells)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_prediction_is_followed_by_its_answer(path):
+    made = slides.deck(path)
+    asked = [i for i, slide in enumerate(made) if 'class="predict"' in slide.content]
+    unanswered = [made[i].name for i in asked if not re.search('class="answer"|<figure', made[i + 1].content)]
+    assert asked and not unanswered
+    for slide in made:
+        for text in re.findall(r"<pre>(.*?)</pre>", slide.content, re.DOTALL):
+            lines = html.unescape(text).splitlines()
+            assert len(lines) <= slides.LONGEST and max(map(len, lines)) <= slides.WIDEST
+
+
+def a_cell(*said, **metadata):
+    outputs = [new_output("stream", name="stdout", text=text) for text in said]
+    return new_code_cell("x", outputs=outputs, metadata=metadata)
+
+
+def test_an_answer_is_what_was_printed_next_and_no_more_than_fits(tmp_path):
+    # Would catch an answer that is an exercise's, progress on stderr, cut in the middle of a word, or not escaped.
+    assert slides.printed(a_cell()) == slides.printed(a_cell("minutes", slide=False)) == ""
+    for tag in ("exercise", "quiz"):
+        assert slides.printed(a_cell("not yet", tags=[tag])) == ""
+    noise = new_code_cell("x", outputs=[new_output("stream", name="stderr", text="50%")])
+    assert slides.printed(noise) == ""
+    words = " ".join(f"word{number}" for number in range(100)) + "\n"
+    shown = slides.printed(a_cell("a < b\n", words, "z\n" * 50))
+    text = "\n".join(map(html.unescape, re.findall("<pre>(.*?)</pre>", shown, re.DOTALL)))
+    assert text.startswith("a < b\nword0 word1") and text.endswith("…") and set(words.split()) < set(text.split())
+    cells = [new_markdown_cell(text) for text in ("# 01 · A\n\n**The question:** b?", "- aim")]
+    cells += [new_markdown_cell("## 1. C\n\n*Predict first:* d?"), a_cell(), new_markdown_cell("So."), a_cell("e\n")]
+    cells += [new_markdown_cell("The letter e was printed, and nothing beside it was."), a_cell("f\n")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "01_a.ipynb")
+    asked, answer, *rest = slides.deck(tmp_path / "01_a.ipynb")[2:]
+    assert not rest and "d?" in asked.content and "d?" in answer.content and "<pre>e</pre>" in answer.content
+    assert asked.section == answer.section == 1 and answer.notes.startswith("The letter e was printed")
+
+
+@pytest.mark.parametrize("name", guide.plan()["timetables"])
+def test_a_plan_has_what_is_taught_in_its_order(name):
+    made, wanted = slides.plan_deck(name), []
+    for block in guide.plan()["timetables"][name]["blocks"]:
+        if "teach" in block:
+            wanted += [guide.section_of(block["teach"], section)[0] for section in sorted(block["sections"])]
+        elif "exercises" in block:
+            wanted.append(f"Exercises of notebook {block['exercises']}")
+        else:
+            wanted.append(block.get("talk") or block["break"])
+    names = [slide.name for slide in made]
+    assert [name for name in names if name in set(map(slides.plain, wanted))] == list(map(slides.plain, wanted))
+    shown = {slide.section for slide in made if slide.section}
+    assert len(names) > len(wanted) and shown <= {section for part in sections_taught(name) for section in part}
+    titles = [tools.title_and_question(tools.read(path))[0] for path in NOTEBOOKS]
+    assert sorted(set(names) & set(titles)) == sorted(name for name in names if name in titles), "a title comes twice"
+
+
+def sections_taught(name):
+    return [block["sections"] for block in guide.plan()["timetables"][name]["blocks"] if "teach" in block]
+
+
+def test_the_speaker_finds_what_the_guide_says(tmp_path):
+    made = {slide.name: slide.notes for slide in slides.deck(guide.notebook_path("05"))}
+    assert "**The one thing:** no figure without its interval" in made["05 · Evaluation"]
+    assert made["11. How much does a leak flatter?"].endswith("By how many points does the score rise?")
+    exercise = next(slide for slide in slides.plan_deck("one day") if slide.name == "Exercises of notebook 05")
+    assert "`best_threshold`: the costs are swapped." in exercise.notes and "four_scores" not in exercise.notes
+
+
+def test_a_large_room_is_asked_once_in_six_minutes(monkeypatch):
+    monkeypatch.setattr(guide, "predictions_of", lambda number: {None: 1, 1: 3, 2: 0, 3: 1, 4: 2})
+    monkeypatch.setattr(guide, "notes", lambda number: {None: "", 4: "Ask!"})
+    assert guide.skipped_predictions("01", [1, 2, 3], 25) == set()
+    assert guide.skipped_predictions("01", [1, 2, 3], 17) == {(1, 2), (1, 3)}
+    assert guide.skipped_predictions("01", [3, 4], 6) == {(3, 1), (4, 2)}
 
 
 def outputs(notebook):
@@ -137,9 +233,9 @@ TOO_FAR = """() => {
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1024, 768)], ids=["1280x720", "1024x768"])
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_each_slide_fits_on_the_screen_and_nothing_is_fetched(path, size, decks, browser):
-    with opened(browser, decks / f"{path.stem}.html", *size) as (page, asked):
+@pytest.mark.parametrize("name", [*(path.stem for path in NOTEBOOKS), "half-a-day"])
+def test_each_slide_fits_on_the_screen_and_nothing_is_fetched(name, size, decks, browser):
+    with opened(browser, decks / f"{name}.html", *size) as (page, asked):
         number = page.evaluate("slides.length")
         outside = []
         for slide in range(1, number + 1):
@@ -147,7 +243,7 @@ def test_each_slide_fits_on_the_screen_and_nothing_is_fetched(path, size, decks,
             outside += page.evaluate(TOO_FAR)
             page.keyboard.press("ArrowRight")
         assert not outside
-        assert [url for url in asked if not url.startswith("data:")] == [(decks / f"{path.stem}.html").as_uri()]
+        assert [url for url in asked if not url.startswith("data:")] == [(decks / f"{name}.html").as_uri()]
 
 
 def test_a_slide_that_does_not_fit_is_noticed(decks, browser, tmp_path):
@@ -180,11 +276,55 @@ def test_keys_turn_the_pages_and_the_address_remembers_the_place(decks, browser)
         assert page.evaluate(NOW) == [2]
 
 
+def test_clicks_taps_and_swipes_turn_the_pages(decks, browser):
+    swipe = """(way) => { for (const [kind, x] of [["touchstart", 500], ["touchend", 500 + way]]) {
+        const finger = new Touch({ identifier: 1, target: document.body, clientX: x, clientY: 300 });
+        const touches = kind === "touchend" ? [] : [finger];
+        document.body.dispatchEvent(new TouchEvent(kind, { touches, changedTouches: [finger], bubbles: true }));
+    } }"""
+    with opened(browser, decks / f"{NOTEBOOKS[0].stem}.html") as (page, _):
+        for turn, slide in [
+            (lambda: page.mouse.click(900, 300), 2),
+            (lambda: page.mouse.click(1200, 600), 3),
+            (lambda: page.mouse.click(100, 300), 2),
+            (lambda: page.evaluate(swipe, -200), 3),
+            (lambda: page.evaluate(swipe, 200), 2),
+            (lambda: page.evaluate(swipe, 10), 2),  # a tap: a click follows it
+            (lambda: page.mouse.wheel(0, 300), 2),
+        ]:
+            turn()
+            assert page.evaluate(NOW) == [slide]
+
+
+def test_notes_are_shown_beside_the_slide_or_in_a_window_and_never_printed(decks, browser):
+    with opened(browser, decks / f"{NOTEBOOKS[0].stem}.html") as (page, _):
+        notes = page.locator("section.now .notes")
+        assert not notes.is_visible()
+        page.keyboard.press("n")
+        assert notes.is_visible() and "The one thing" in notes.inner_text()
+        notes.click()
+        assert page.evaluate(NOW) == [1], "a click on the notes turned the page"
+        page.emulate_media(media="print")
+        assert not notes.is_visible()
+        page.emulate_media(media="screen")
+        page.keyboard.press("n")
+        assert not notes.is_visible()
+        with page.expect_popup() as opening:
+            page.keyboard.press("s")
+        speaker, last = opening.value, page.evaluate("slides.length")
+        assert "The one thing" in speaker.inner_text("body") and "Next: Aims" in speaker.inner_text("body")
+        page.bring_to_front()
+        page.keyboard.press("End")
+        said = speaker.inner_text("body")
+        assert f"{last} of {last}: Recap" in said and "The last slide" in said
+        speaker.close()
+
+
 OFF_THE_PAPER = """() => slides.flatMap(slide => {
     const paper = slide.getBoundingClientRect();
     return [...slide.querySelectorAll("*")].filter(element => {
-        const box = element.getBoundingClientRect();
-        return box.top < paper.top || box.bottom > paper.bottom || box.right > paper.right;
+        const box = element.getBoundingClientRect(), shown = element.getClientRects().length > 0;  // notes are not
+        return shown && (box.top < paper.top || box.bottom > paper.bottom || box.right > paper.right);
     }).map(element => element.textContent.slice(0, 40));
 })"""
 

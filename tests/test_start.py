@@ -125,15 +125,30 @@ def test_the_first_use_sets_up_and_the_next_does_not(course):
     )
 
 
+def test_the_track_of_a_room_is_remembered_and_the_environment_wins(monkeypatch, tmp_path):
+    monkeypatch.setattr(ground, "ROOM", tmp_path / "room.json")
+    monkeypatch.delenv("COURSE_TRACK", raising=False)
+    assert "COURSE_TRACK" not in ground.environment()
+    for damaged in ("", "[]", '{"track": 1}', "\0"):
+        ground.ROOM.write_text(damaged)
+        assert "COURSE_TRACK" not in ground.environment()
+    ground.ROOM.write_text('{"track": "laptop"}')
+    assert ground.environment()["COURSE_TRACK"] == "laptop"
+    monkeypatch.setenv("COURSE_TRACK", "gpu")
+    assert ground.environment()["COURSE_TRACK"] == "gpu"
+
+
 def test_the_test_command_knows_three_sizes(course):
     def got(*arguments, **more):
         said = run_start(course.folder, *arguments, **more).stdout
         return re.findall("tiny pytest got .*'--nbval-cell-timeout=1800'(.*)", said)
 
     plain, claims = "] None", ", '-o', 'testpaths=notebooks'] laptop"  # conftest.py takes None for quick
+    (course.folder / "room.json").write_text('{"track": "gpu"}')  # says nothing about tests
     assert got("test") == [plain] and got("test", "--claims") == [claims]
     assert got("test", "--claims", COURSE_TRACK="quick") == [claims] and got("test", COURSE_TRACK="gpu") == ["] gpu"]
     assert got("test", "-k", "03", "--all") == [", '-m', '', '-k', '03'] None", claims.replace("]", ", '-k', '03']")]
+    (course.folder / "room.json").unlink()
     assert 'environ.get("COURSE_TRACK", "quick")' in (ROOT / "conftest.py").read_text(encoding="utf-8")
 
 
@@ -418,6 +433,7 @@ OWN = [".", "notebooks", "./helpers/../notebooks/deep/er", "link", "link/x", "he
         (["tset"], ["no command 'tset'", "test, run, doctor"]),
         (["pack", "stick", "--platform", "solaris"], ["--platform", "solaris"]),
         (["pack", "stick", "--python", "3.9"], ["--python", "3.9"]),
+        (["pack", "stick", "--track", "fast"], ["--track", "fast"]),
         (["test", "--from"], ["--from needs the folder"]),
         (["test", "--from", "--all"], ["--from needs the folder"]),
         (["--port", "http"], ["--port"]),

@@ -72,14 +72,16 @@ def test_an_exercise_inside_a_section_does_not_lengthen_it():
 
 @pytest.mark.parametrize("name", PLAN["timetables"])
 def test_a_timetable_adds_up_names_what_there_is_and_has_breaks(name):
-    start, blocks = PLAN["timetables"][name].values()
+    start, doors, blocks = PLAN["timetables"][name].values()
     rows = re.findall(r"^\| (\d\d):(\d\d) \| (\d*) \|", guide.timetable(name), re.MULTILINE)
     times = [60 * int(hours) + int(minutes) for hours, minutes, _ in rows]
     assert [after - before for before, after in zip(times, times[1:], strict=False)] == [int(m) for *_, m in rows[:-1]]
     whole = sum(map(guide.minutes_of, blocks))
-    assert times[0] == 60 * int(start[:2]) + int(start[3:]) and times[-1] - times[0] == whole
+    assert times[1] == 60 * int(start[:2]) + int(start[3:]) and times[-1] - times[1] == whole
+    assert times[1] - times[0] == doors["minutes"] == (20 if name.endswith("second") else 45)
     assert whole <= (8 if name == "one day" else 4) * 60
     sitting, computed = 0, {"02", "03"} if name.endswith("second") else set()
+    taught = {number: 0 for number in PLAN["live"]}
     for block in blocks:
         sitting = 0 if "break" in block else sitting + guide.minutes_of(block)
         assert sitting <= 120, "two hours without a break"
@@ -91,8 +93,22 @@ def test_a_timetable_adds_up_names_what_there_is_and_has_breaks(name):
             assert set(block["sections"]) <= set(guide.sections_of(block["teach"]))
             if name != "half a day" and block != {"teach": "03", "sections": [1, 3, 4, 5]}:  # compute next to nothing
                 assert block["teach"] in computed, f"{block} is taught before it has computed"
+            taught[block["teach"]] = max(block["sections"])
         if "exercises" in block:
             assert set(block["names"]) <= {*guide.tasks(block["exercises"]), "quiz"}
+            for exercise, section in guide.inside_sections(block["exercises"]).items():
+                here = exercise in block["names"]
+                assert not here or taught[block["exercises"]] == section, f"{exercise} stands in section {section}"
+
+
+def test_half_a_day_says_what_is_not_run_and_what_a_large_room_skips(monkeypatch):
+    not_run = re.findall(r"\*\*(\d\d) ·.*; it is not run \|$", guide.timetable("half a day"), re.MULTILINE)
+    assert set(not_run) == {"02", "04"} and "not run" not in guide.timetable("one day")
+    monkeypatch.setattr(guide, "predictions_of", lambda number: {None: 1, 1: 9, 2: 1, 5: 0, 6: 2})
+    monkeypatch.setattr(guide, "minutes_of", lambda block: 13)
+    monkeypatch.setattr(guide, "notes", lambda number: {})
+    words = guide.what_is_done({"teach": "01", "sections": [1, 2, 5, 6]})
+    assert words.endswith("; 12 predictions, *skip when large* those of 1 from the second on, those of 6")
 
 
 # ------------------------------------------------------------------------------------------------ glossary and links

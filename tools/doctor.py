@@ -60,8 +60,9 @@ def classroom_line():
     ):
         try:
             said.extend(check() if ready else [])
-        except Problem:
-            missing.append(short)
+        except Problem as problem:  # a track that there is not: the sentence that names it is as short
+            track = re.search(r"COURSE_TRACK [^:]*", str(problem))
+            missing.append(track[0] if track else short)
     if missing:
         print(f"NOT READY: {', '.join(missing)}. More: `{COMMAND} doctor`.")
         return False

@@ -18,11 +18,13 @@ VENV = VENV.resolve() if VENV.is_symlink() else VENV  # moved to a larger disk, 
 REQUIREMENTS = ROOT / "requirements.txt"  # for people; what is installed is in the lock, every file with its SHA-256
 LOCK, OWN_LOCK, GPU_LOCK = (ROOT / "tools" / f"requirements{kind}.lock" for kind in ("", "-own", "-gpu"))
 FOLDER = "bert-finetuning-course"  # the course where somebody else put it: from a stick, a zip, or a repository
+ROOM = ROOT / "room.json"  # what a pack's course remembers: {"track": …, "pack": the folder it was set up from}
 OLDEST, NEWEST = (3, 11), (3, 14)  # as in start.py, which imports nothing before it has looked at the Python
 PYTHONS = f"3.{OLDEST[1]} to 3.{NEWEST[1]}"
 # Of a set-up. On Linux, where the usual torch brings its GPU libraries, 6.4 GB were measured, and up to 3.1 GB more in
 # pip's cache.
 GIGABYTES = 7 if sys.platform == "linux" else 3
+TRACKS = ["laptop", "gpu", "quick"]
 COMMAND = "python start.py" if os.name == "nt" else "python3 start.py"  # in what we tell people to type
 DISK_FULL = (
     f"The disk is full: free some space (the set-up needs {GIGABYTES} GB, also in the folder for temporary files, "
@@ -55,6 +57,20 @@ def site_packages():
     return next((folder for folder in places if folder.is_dir()), None)
 
 
+def room():
+    """Return what was remembered for a room, {} where there is nothing."""
+    try:
+        found = json.loads(ROOM.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
+
+
+def own_folder():
+    """Return the folder for a learner's own files: the course's, or one at home where the course may not be written."""
+    return ROOT if os.access(ROOT, os.W_OK) else Path.home() / "bert-finetuning-course-files"
+
+
 def environment():
     """Return the environment for everything that runs in .venv."""
     env = {
@@ -62,6 +78,10 @@ def environment():
         for name, value in os.environ.items()
         if name not in ("PYTHONHOME", "PYTHONPATH") and (name in WHERE_PIP_FETCHES or not name.startswith("PIP_"))
     }
+    if not env.get("COURSE_TRACK") and "track" in room():
+        env["COURSE_TRACK"] = room()["track"]
+    if own_folder() != ROOT and not env.get("COURSE_OUTPUT"):
+        env["COURSE_OUTPUT"] = str(own_folder() / "outputs")
     return env | {
         "VIRTUAL_ENV": str(VENV),
         "PATH": str(venv_python().parent) + os.pathsep + env.get("PATH", ""),
@@ -75,6 +95,7 @@ def environment():
 
 IN_VENV = """
 import runpy, sys
+sys.stdout.reconfigure(errors="backslashreplace")
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 for name in ("helpers", "tools"):

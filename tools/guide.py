@@ -13,6 +13,8 @@ from tools.notebooks import ROOT, figures_of, notebooks, read, table, title_and_
 from tools.speed import read_results
 
 WORKSHOP = ROOT / "workshop"
+PREDICT = "*Predict first:*"
+A_VOTE = 6  # minutes: a room that is asked more often than this stops thinking
 TALKING = 1.5  # a section with its prediction, votes and questions takes so much longer than reading it: an estimate
 
 
@@ -75,14 +77,70 @@ def sections_in(notebook):
             continue
         for level, heading, body in parts(cell):
             if level in (1, 2) or heading.startswith(("Exercise", "Think")):
-                found = re.match(r"(\d+)\. ", heading)
-                here = int(found[1]) if found and level == 2 else None
+                here = section_number(level, heading)
                 if here:
                     headings[here], length[here] = heading, 0
             if here:
                 length[here] += len(body.split())
     reading, whole = reading_minutes(notebook), sum(length.values())
     return {section: (headings[section], reading * words / whole) for section, words in length.items()}
+
+
+def predictions_of(number):
+    """{section: how many predictions stand in it}"""
+    found, here = {}, None
+    for cell in read(notebook_path(number)).cells:
+        for level, heading, body in parts(cell) if cell.cell_type == "markdown" else ():
+            here = section_number(level, heading) if level in (1, 2) else here
+            # On a slide all questions of one text are asked together.
+            found[here] = found.get(here, 0) + bool(re.search(rf"^{re.escape(PREDICT)}", body, re.MULTILINE))
+    return found
+
+
+def inside_sections(number):
+    """{exercise: its section}, of the exercises that stand inside a section and not at the end of the notebook"""
+    found, here = {}, None
+    for cell in read(notebook_path(number)).cells:
+        if cell.cell_type == "code":
+            name = re.match(r"# exercise: (\w+)", cell.source)
+            found |= {name[1]: here} if name and here and not name[1].startswith("quiz") else {}
+            continue
+        for level, heading, _ in parts(cell):
+            here = section_number(level, heading) if level in (1, 2) else here
+    return found
+
+
+def skipped_predictions(number, sections=None, minutes=None):
+    """The predictions that a large room leaves out, as {(section, which of its predictions)}.
+
+    Votes take time: one in six minutes at most. The first of each section comes before the second of any, and sections
+    at which the guide says "stop and ask" before others. Without sections: of those that are taught live.
+    """
+    sections = plan()["live"].get(number, []) if sections is None else sections
+    minutes = TALKING * sum(section_of(number, section)[1] for section in sections) if minutes is None else minutes
+    here = {section: asked for section, asked in predictions_of(number).items() if section in sections}
+    spoken_of = notes(number)
+    in_order = sorted((n, s not in spoken_of, s) for s, asked in here.items() for n in range(1, asked + 1))
+    return {(section, nth) for nth, _, section in in_order[int(minutes // A_VOTE) :]}
+
+
+def notes(number):
+    """{section or name of an exercise: what this guide says to it}; None: to the whole notebook. As Markdown."""
+    guide = (WORKSHOP / "instructor-guide.md").read_text(encoding="utf-8")
+    chapter = re.search(rf"^## {number} · .*?(?=^## |\Z)", guide, re.MULTILINE | re.DOTALL)
+    chapter = re.sub(r"<!-- table: .*?<!-- end of table -->", "", chapter[0] if chapter else "", flags=re.DOTALL)
+    found = {None: "\n\n".join(re.findall(r"^\*\*(?:The one|Somebody|When late).*(?:\n.+)*", chapter, re.MULTILINE))}
+    for words in re.findall(r"^- (.+(?:\n  .+)*)", chapter, re.MULTILINE):
+        words, sections = " ".join(words.split()), re.match(r"Sections? ([\d, and]+)", words)
+        exercise = re.match(r"`(\w+)`: ", words)
+        for about in map(int, re.findall(r"\d+", sections[1])) if sections else [exercise[1]] if exercise else ():
+            found[about] = f"{found[about]}\n\n{words}" if about in found else words
+    return found
+
+
+def section_number(level, heading):
+    found = re.match(r"(\d+)\. ", heading)
+    return int(found[1]) if found and level == 2 else None
 
 
 def section_of(number, section):
@@ -122,10 +180,13 @@ def clock(start, minutes):
 
 def timetable(name):
     """A timetable as Markdown: clock times, minutes, what is done."""
-    start, passed = plan()["timetables"][name]["start"], 0
+    start, doors, blocks = (plan()["timetables"][name][key] for key in ("start", "doors", "blocks"))
+    passed, computed = 0, {number for block in blocks for number in block.get("computing", [])}
     rows = [["From", "Minutes", "What"], ["---", "---:", "---"]]
-    for block in plan()["timetables"][name]["blocks"]:
-        rows.append([clock(start, passed), minutes_of(block), what_is_done(block)])
+    rows.append([clock(start, -doors["minutes"]), doors["minutes"], f"Doors open. {doors['what']}"])
+    for block in blocks:
+        not_run = "teach" in block and block["teach"] not in computed
+        rows.append([clock(start, passed), minutes_of(block), what_is_done(block) + "; it is not run" * not_run])
         passed += minutes_of(block)
     rows.append([clock(start, passed), "", f"End, after {passed // 60} h {passed % 60:02} min, breaks included"])
     return table(rows)
@@ -137,10 +198,24 @@ def what_is_done(block):
         return f"Exercises of {block['exercises']}: {', '.join(names)}"
     if "teach" in block:
         title, _ = title_and_question(read(notebook_path(block["teach"])))
-        return f"**{title}**, sections {', '.join(map(str, block['sections']))}"
+        sections, asked = block["sections"], predictions_of(block["teach"])
+        predictions = sum(asked.get(section, 0) for section in sections)
+        words = f"**{title}**, section{'s' * (len(sections) > 1)} {', '.join(map(str, sections))}; "
+        words += f"{predictions} prediction{'s' * (predictions != 1)}"
+        skipped = in_sections(skipped_predictions(block["teach"], sections, minutes_of(block)))
+        return f"{words}, *skip when large* {skipped}" if skipped else words
     computing = [f"{number} ({computing_minutes(number):.1f} minutes)" for number in block.get("computing", [])]
     said = block.get("talk") or block["break"]
     return f"{said}. Meanwhile compute: {' and '.join(computing)}" if computing else said
+
+
+def in_sections(predictions):
+    """{(section, which of its predictions)} in words. Of each section the last ones are named, never one between."""
+    first = {}
+    for section, nth in sorted(predictions, reverse=True):
+        first[section] = nth
+    ordinals = {1: "", 2: " from the second on", 3: " from the third on"}
+    return ", ".join(f"those of {s}{ordinals.get(first[s], f' from number {first[s]} on')}" for s in sorted(first))
 
 
 def sections_table(number):

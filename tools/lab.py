@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tools.copies import my_copies
 from tools.doctor import doctor, free_port, port_is_free
-from tools.ground import ROOT, VENV, Problem, environment, hand_over, venv_python, write_json
+from tools.ground import ROOT, Problem, environment, hand_over, venv_python
 from tools.setup import set_up
 
 
@@ -16,7 +16,6 @@ def open_jupyterlab(port, browser, pack=None):
     set_up(pack)
     if not doctor():
         raise Problem("JupyterLab was not started: mend the fault above, then run the same command again.")
-    no_questions_about_news()
     first, *_ = my_copies().values()
     port = port or free_port()
     command = [
@@ -70,12 +69,3 @@ def lab_environment():
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "lab" / "workspaces"),
     }
     return {name: value for name, value in env.items() if name not in ("JUPYTER_CONFIG_PATH", "JUPYTER_NO_CONFIG")}
-
-
-def no_questions_about_news():
-    """Set, in .venv alone, that JupyterLab does not ask on first use whether it may fetch news."""
-    path = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        news = {"fetchNews": "false", "checkForUpdates": False}
-        write_json(path, {"@jupyterlab/apputils-extension:notification": news})

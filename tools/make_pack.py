@@ -1,6 +1,8 @@
 """What `start.py pack` does: the course, its wheels and their checksums in one folder, for a classroom without network.
 
-    python -m tools.make_pack DIR TARGET…     make the pack, or go on with one; a TARGET is linux-3.11, macos-3.13, …
+    python -m tools.make_pack DIR TRACK TARGET…    make the pack, or go on with one
+
+A TARGET is linux-3.11, macos-3.13, …; the TRACK is that of the room, or "": then each computer chooses its own.
 
 It runs with the Python of .venv, because it needs pip. pack.py uses a pack (`--from DIR`).
 
@@ -162,9 +164,12 @@ def write_course(folder, files):
 # ---------------------------------------------------------------------------------------------------------- the pack
 
 
-def make(folder, targets):
+def make(folder, track, targets):
     """Make a pack in `folder` for these targets. It may be stopped at any moment, and started again."""
     files = course_files(leave_out={folder, ground.VENV, Path(f"{ground.VENV}.lock")})
+    files.pop(ground.ROOM.name, None)  # where this course itself came from is nobody else's business
+    if track:
+        files[ground.ROOM.name] = json.dumps({"track": track}).encode()
     check_names(files)
     packages = pack.packages_digest()
     if packages != pack.packages_digest(lambda path: files[path.relative_to(ROOT).as_posix()]):
@@ -292,9 +297,9 @@ def print_summary(folder, served, missing, sums):
     print(f"Eject the stick before you pull it out; `{ground.COMMAND} doctor --from {folder}` checks it again.")
 
 
-def main(folder, *targets):
+def main(folder, track, *targets):
     try:
-        make(Path(folder), [target_of(text) for text in targets])
+        make(Path(folder), track, [target_of(text) for text in targets])
     except OSError as error:
         raise Problem(
             f"The pack in {folder} can't be written ({error.strerror}): check the folder and its disk, and run the "

@@ -4,6 +4,7 @@ Its checksums show damage, not origin: whoever can change a file can change its 
 also have the SHA-256 that the lock names. Standard library alone, for a pack is read before there is a .venv.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,12 +23,15 @@ from tools.ground import (
     LOCK,
     OWN_LOCK,
     REQUIREMENTS,
+    ROOM,
     ROOT,
     Problem,
     environment,
     hand_over,
+    room,
     sha256,
     text_digest,
+    write_json,
 )
 
 PACKAGES = (REQUIREMENTS, LOCK, OWN_LOCK, GPU_LOCK)  # the files that decide what is installed
@@ -67,7 +71,7 @@ def go_on_from_a_copy(around, arguments, pack):
             os.rename(unfinished, COPY)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        print(f"The course was copied to {COPY}. Next time start it there; the pack is not needed then.", flush=True)
+        print(f"The course was copied to {COPY}.", flush=True)
     elif not all((COPY / name).exists() for name in ("start.py", "helpers", "notebooks")):
         raise Problem(
             f"{COPY} is there, and it is not this course: give it another name and run the same command again."
@@ -78,6 +82,30 @@ def go_on_from_a_copy(around, arguments, pack):
             print(f"Note: the pack holds another version. To change to it, give {COPY} another name first.", flush=True)
     more = [] if pack else [f"--from={around}"]
     return hand_over([sys.executable, COPY / "start.py", *arguments, *more], os.environ)
+
+
+def remember(pack):
+    """Note which pack this course is set up from, and the track of its room, for every later start."""
+    try:
+        theirs = json.loads((pack / "course" / ROOM.name).read_text(encoding="utf-8"))  # checked with all the others
+    except OSError:
+        theirs = {}
+    with contextlib.suppress(PermissionError):  # a course that many share, and nobody may write
+        write_json(ROOM, {**room(), **theirs, "pack": str(pack)})
+
+
+def remembered():
+    """Return the pack that this course was set up from, if it is there and fits. Says so when it does not."""
+    if "pack" not in room():
+        return None
+    pack = Path(room()["pack"])
+    try:
+        fits_still = json.loads((pack / "pack.json").read_text(encoding="utf-8"))["packages"] == packages_digest()
+    except (OSError, ValueError, KeyError, TypeError):
+        fits_still = False
+    if not fits_still:
+        print(f"The pack in {pack} is not there, or is for another version: using the network instead.", flush=True)
+    return pack if fits_still else None
 
 
 def check_word(course):

@@ -18,7 +18,7 @@ from importlib.metadata import distributions
 from tools import ground
 from tools.ground import REQUIREMENTS, ROOT, VENV, Problem, environment, last_line, site_packages, venv_python
 from tools.lock import HASHED, normal, pinned
-from tools.pack import check_pack, no_match, pack_environment, packages_digest
+from tools.pack import check_pack, no_match, pack_environment, packages_digest, remember, remembered
 
 STAMP = VENV / "course-setup.json"  # marks the folder as ours, and says how far the set-up has come
 UNFINISHED = {"venv": "unfinished"}
@@ -28,22 +28,30 @@ def set_up(pack=None):
     """Make .venv complete, from the network or from a pack. It may be stopped at any moment, and started again."""
     if is_set_up():
         add_course()
+        no_questions_about_news()
         return
     check_venv_module()
     check_lock()
+    pack = pack or remembered()
     needed = check_pack(pack) if pack else ground.GIGABYTES
     with one_at_a_time() as lock:
         if is_set_up():  # by the one that we waited for
             return
         check_disk(needed)
         started = time.monotonic()
+        if pack:
+            remember(pack)
         print(f"Setting up the course in {VENV}. This is done once and takes some minutes.", flush=True)
         make_venv(lock)
         remove_half_installed()
         install_requirements(lock, pack)
         add_course()
         ground.write_json(STAMP, wanted_stamp())
+        no_questions_about_news()
         print(f"Set up in {time.monotonic() - started:.0f} seconds.", flush=True)
+        if pack:
+            start = f"`cd {ROOT}` and `{ground.COMMAND}`"
+            print(f"Next time start it there: {start}. The pack is not needed then.", flush=True)
 
 
 def is_set_up():
@@ -250,6 +258,16 @@ def add_course():
     with contextlib.suppress(PermissionError):  # a .venv that many share, and nobody may write
         if not path.exists():
             path.write_text(inside if VENV.is_relative_to(ROOT) else outside, encoding="ascii")
+
+
+def no_questions_about_news():
+    """Set, in .venv alone, that JupyterLab does not ask on first use whether it may fetch news."""
+    path = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    with contextlib.suppress(PermissionError):  # a .venv that many share, and nobody may write
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            news = {"fetchNews": "false", "checkForUpdates": False}
+            ground.write_json(path, {"@jupyterlab/apputils-extension:notification": news})
 
 
 def install_problem(said):

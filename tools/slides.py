@@ -1,6 +1,7 @@
-"""Makes slides from the notebooks: one HTML file for each, which shows itself in any browser and fetches nothing.
+"""Makes slides from the notebooks: HTML files which show themselves in any browser and fetch nothing.
 
-    python -m tools.slides OUT NOTEBOOK…
+    python -m tools.slides OUT NOTEBOOK…           one file for each notebook
+    python -m tools.slides OUT --plan "one day"    one file with what is taught in that timetable, in its order
 
 nbconvert's own slides need reveal.js, which is fetched when they are shown; its Markdown is used.
 """
@@ -8,56 +9,137 @@ nbconvert's own slides need reveal.js, which is fetched when they are shown; its
 import html
 import re
 import sys
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from nbconvert.filters import markdown2html
 
 from helpers.exercises.engine import Quiz
-from tools.guide import parts, tasks
-from tools.notebooks import pictures_of, read, title_and_question, write
+from tools import guide
+from tools.ground import Problem, as_program
+from tools.notebooks import pictures_of, read, tagged, title_and_question, write
 
 PAGE = Path(__file__).with_name("slides.html")
 SOURCE = "The pictures and their figures are those of one run on a laptop. Yours may differ."
 NO_SLIDES = ("Exercises", "What you measured")  # what stands there is for the one who does it
+# Columns and lines of an answer that can still be read from the back of a room; what stands in columns may be wider.
+WIDE, WIDEST, LONGEST = 64, 84, 14
+
+
+@dataclass
+class Slide:
+    name: str  # what a screen reader calls it
+    content: str  # HTML
+    section: int | None = None  # of the notebook; None before the first and after the last
+    notes: str = ""  # for the speaker, in Markdown
+
+    def __str__(self):
+        notes = f'\n<aside class="notes">{rendered(self.notes)}</aside>' if self.notes else ""
+        return f'<section tabindex="-1" aria-label="{html.escape(self.name)}">\n{self.content}{notes}\n</section>'
 
 
 def deck(path):
-    """Return the slides of a notebook as [(what it is called, its HTML)]."""
+    """Return the slides of a notebook."""
     notebook, number = read(path), path.name[:2]
     title, question = title_and_question(notebook)
-    slides = [(title, f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(question)}</p>\n" + small(SOURCE))]
-    slides.append(("Aims", "<h2>After this notebook you will be able to</h2>\n" + rendered(a_list(notebook.cells[1]))))
-    heading = title
-    for cell in notebook.cells[1:]:
+    notes, skipped = guide.notes(number), guide.skipped_predictions(number)
+    slides = [Slide(title, f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(question)}</p>\n" + small(SOURCE))]
+    slides[0].notes = notes.get(None, "")
+    aims = rendered(a_list(notebook.cells[1]))
+    slides.append(Slide("Aims", f"<h2>After this notebook you will be able to</h2>\n{aims}"))
+    heading, section, asked, nth = title, None, "", 0
+    for place, cell in enumerate(notebook.cells[1:], start=1):
         if cell.cell_type == "code":
-            for alt, picture in pictures_of(cell):
-                slides.append((f"{plain(heading)}, picture", picture_slide(heading, alt, picture)))
+            pictures, answer = pictures_of(cell), asked and printed(cell)
+            if answer and not pictures:
+                content = f'<h2>{inline(heading)}</h2>\n<div class="small asked">{asked}</div>\n{answer}'
+                slides.append(Slide(f"{plain(heading)}, answer", content, section, seen_below(notebook, place)))
+            for alt, picture in pictures:
+                content = picture_slide(heading, alt, picture)
+                slides.append(Slide(f"{plain(heading)}, picture", content, section, seen_below(notebook, place)))
+            asked = "" if answer or pictures else asked
             continue
-        for level, here, body in parts(cell):
-            heading = here if level else heading
+        for level, here, body in guide.parts(cell):
+            heading, new, said = here if level else heading, "", ""
+            if level in (1, 2):
+                section, nth = guide.section_number(level, heading), 0
+                said = notes.get(section, "") if section else ""
             predict = predictions(body, cell.metadata.get("slide"))
+            if predict:
+                asked, nth = predict, nth + 1
+                if (section, nth) in skipped:
+                    said = f"*Skip this question when the room is large.*\n\n{said}"
             if level and heading == "Recap":
-                slides.append((heading, f"<h2>Recap</h2>\n{rendered(a_list(cell))}"))
+                new = f"<h2>Recap</h2>\n{rendered(a_list(cell))}"
             elif level and heading == "Quiz":
-                slides += [(f"Quiz {task}", quiz_slide(task, quiz)) for task, quiz in questions(number)]
+                slides += quiz_slides(number)
             elif level and heading == "Think":
-                slides.append((heading, f"<h2>Think</h2>\n{rendered(body.partition('<details>')[0])}"))
+                new = f"<h2>Think</h2>\n{rendered(body.partition('<details>')[0])}"
             elif level and heading not in NO_SLIDES:
-                slides.append((plain(heading), f"<h2>{inline(heading)}</h2>\n{rendered(first_words(body))}{predict}"))
+                new = f"<h2>{inline(heading)}</h2>\n{rendered(first_words(body))}{boxed(predict)}"
             elif predict:
-                slides.append((f"{plain(heading)}, prediction", f"<h2>{inline(heading)}</h2>\n{predict}"))
+                new = f"<h2>{inline(heading)}</h2>\n{boxed(predict)}"
+            if new:
+                name = plain(heading) if level else f"{plain(heading)}, prediction"
+                slides.append(Slide(name, new, section, said))
     return slides
 
 
+def seen_below(notebook, place):
+    """The sentence that the notebook says to an output, for the speaker; empty where a new heading follows."""
+    following = notebook.cells[place + 1] if place + 1 < len(notebook.cells) else None
+    said = following is not None and following.cell_type == "markdown" and not following.source.startswith("#")
+    return first_words(following.source) if said else ""
+
+
+def plan_deck(name):
+    """Return the slides of a timetable: what is taught, in order, and a slide for each exercise, talk and break."""
+    timetable, slides, begun = guide.plan()["timetables"][name], [], set()
+    passed = 0
+    for block in timetable["blocks"]:
+        passed += guide.minutes_of(block)
+        until = small(f"Until {guide.clock(timetable['start'], passed)}")
+        number = block.get("teach") or block.get("exercises")
+        if "teach" in block:
+            whole = deck(guide.notebook_path(number))
+            slides += whole[: number not in begun]
+            slides += [slide for slide in whole[1:] if slide.section in block["sections"]]
+            begun.add(number)
+        elif "exercises" in block:
+            slides.append(exercises_slide(number, block["names"], until))
+            slides += quiz_slides(number) if "quiz" in block["names"] else []
+        else:
+            said = block.get("talk") or block["break"]
+            computing = [
+                f"<p>Meanwhile compute {n}: <em>Run</em>, <em>Run All Cells</em>.</p>" for n in computed(block)
+            ]
+            slides.append(Slide(plain(said), "\n".join([f"<h2>{inline(said)}</h2>", *computing, until])))
+    return slides
+
+
+def computed(block):
+    return [title_and_question(read(guide.notebook_path(number)))[0] for number in block.get("computing", [])]
+
+
+def exercises_slide(number, names, until):
+    chosen = {name: task for name, task in guide.tasks(number).items() if name in names}
+    lines = [f"- {task.title} (`{name}`, {task.minutes} minutes)" for name, task in chosen.items()]
+    notes, heading = guide.notes(number), f"Exercises of notebook {number}"
+    content = f"<h2>{heading}</h2>\n{rendered(chr(10).join(lines))}\n{until}"
+    return Slide(heading, content, notes="\n\n".join(notes[name] for name in chosen if name in notes))
+
+
+def page(title, slides):
+    """Return slides as one HTML page that needs nothing else."""
+    template = Template(PAGE.read_text(encoding="utf-8"))
+    return template.substitute(title=html.escape(title), slides="\n".join(map(str, slides)))
+
+
 def slides_page(path):
-    """Return a notebook's slides as one HTML page that needs nothing else."""
-    slides = [
-        f'<section tabindex="-1" aria-label="{html.escape(name)}">\n{content}\n</section>'
-        for name, content in deck(path)
-    ]
     title, _ = title_and_question(read(path))
-    return Template(PAGE.read_text(encoding="utf-8")).substitute(title=html.escape(title), slides="\n".join(slides))
+    return page(title, deck(path))
 
 
 def rendered(markdown):
@@ -94,6 +176,8 @@ def first_words(body, enough=60):
             words = ""
             for sentence in re.split(r"(?<=[.?!])\s+(?=[A-Z*`(])", paragraph):
                 sentence = re.sub(r": [^:]*\$.*", ".", sentence)  # a formula needs more than a slide can do
+                if words and sentence.endswith(":"):  # it needs what follows
+                    break
                 words = f"{words} {sentence}".strip()
                 if len(words) >= enough:
                     break
@@ -102,10 +186,41 @@ def first_words(body, enough=60):
 
 
 def predictions(body, alone=None):
-    """The question that learners commit to, as a box. `alone` takes its place where it needs what stands around it."""
-    found = [words for words in paragraphs(body) if words.startswith("*Predict first:*")]
-    found = [f"*Predict first:* {alone}"] if found and alone else found
-    return "".join(f'\n<div class="predict">{rendered(words)}</div>' for words in found)
+    """The question that learners commit to, as HTML. `alone` takes its place where it needs what stands around it."""
+    found = [words.removeprefix(guide.PREDICT).strip() for words in paragraphs(body) if words.startswith(guide.PREDICT)]
+    return rendered("\n\n".join([alone] if found and alone else found))
+
+
+def boxed(predict):
+    words = predict.replace("<p>", "<p><em>Predict first:</em> ")
+    return f'\n<div class="predict">{words}</div>' if predict else ""
+
+
+def printed(cell):
+    """What a code cell printed, lines and tables, as HTML that fits on a slide. Empty where it is no answer.
+
+    `"slide": false` in the cell's metadata says that it is none (a count of minutes, say).
+    """
+    if tagged(cell, "exercise") or tagged(cell, "quiz") or cell.metadata.get("slide") is False:
+        return ""
+    shown, room = [], LONGEST
+    for output in cell.outputs:
+        markup = output.get("data", {}).get("text/html", "")
+        if markup.startswith("<table>"):
+            rows = output.data["text/plain"].splitlines()
+            width = sum(max(map(len, column)) + 3 for column in zip(*(row.split(" | ") for row in rows), strict=False))
+            shown.append((markup, width, 1.5 * len(rows)))
+        elif output.get("name") == "stdout" and room > 0:
+            lines = [line for long in output.text.splitlines() for line in wrapped(long)]
+            lines = lines[: room - 1] + ["…"] if len(lines) > room else lines
+            shown.append((f"<pre>{html.escape(chr(10).join(lines))}</pre>", max(map(len, lines)), len(lines)))
+            room -= len(lines)
+    if not shown:
+        return ""
+    width, height = max(width for _, width, _ in shown), sum(height for *_, height in shown)
+    size = min(1.5, 74 / max(width, 1), 16 / height)  # both screens that the tests look at have room for so much
+    content = "\n".join(markup for markup, *_ in shown)
+    return f'<div class="answer" style="font-size: {size:.2f}em">\n{content}\n</div>'
 
 
 def picture_slide(heading, alt, picture):
@@ -113,9 +228,14 @@ def picture_slide(heading, alt, picture):
     return f'<h2>{inline(heading)}</h2>\n<figure>\n<img alt="{alt}" src="{picture}">\n{caption}\n</figure>'
 
 
-def questions(number):
-    quiz = [task for task in tasks(number).values() if isinstance(task, Quiz)]
-    return enumerate(quiz, start=1)
+def wrapped(line):
+    in_columns = "  " in line.strip()
+    return textwrap.wrap(line, WIDEST if in_columns else WIDE, drop_whitespace=False) or [""]
+
+
+def quiz_slides(number):
+    quiz = [task for task in guide.tasks(number).values() if isinstance(task, Quiz)]
+    return [Slide(f"Quiz {task}", quiz_slide(task, question)) for task, question in enumerate(quiz, start=1)]
 
 
 def quiz_slide(number, quiz):
@@ -123,12 +243,29 @@ def quiz_slide(number, quiz):
     return f'<h2>Question {number}</h2>\n{rendered(quiz.question)}\n<ol class="options">\n{options}\n</ol>'
 
 
-def make(out, paths):
+def make(out, paths, plan=None):
+    """Write a file for each notebook, or one for a timetable. Raises Problem when there is no such timetable."""
     out.mkdir(parents=True, exist_ok=True)
+    known = guide.plan()["timetables"]
+    if plan and plan not in known:
+        raise Problem(f"There is no timetable {plan!r}: choose {', '.join(map(repr, known))}.")
+    if plan:
+        name = re.sub(r"\W+", "-", plan)
+        write(out / f"{name}.html", page(plan.capitalize(), plan_deck(plan)))
     for path in paths:
         write(out / f"{path.stem}.html", slides_page(path))
-    print(f"Slides: {out}. Open a file in a browser; the arrow keys turn the pages, and printing gives one a page.")
+    print(
+        f"Slides: {out}. Open a file in a browser. Arrow keys, clicks and swipes turn the pages, S opens a window with "
+        "notes for the speaker, N shows them on the slide, and printing gives one slide a page."
+    )
+
+
+def main(out, *rest):
+    if rest[:1] == ("--plan",):
+        make(Path(out), [], rest[1])
+    else:
+        make(Path(out), list(map(Path, rest)))
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), list(map(Path, sys.argv[2:])))
+    as_program(main, *sys.argv[1:])
