@@ -121,10 +121,12 @@ def test_a_page_leads_on_and_to_a_notebook_that_runs(built, pages, monkeypatch):
 
 def test_terms_are_linked_but_not_in_code():
     terms = {"epoch": 'One "pass".'}
-    text = "An **epoch**, `**epoch**`, **not one**, [it](../workshop/glossary.md#epoch), [x](../LICENSE)."
+    text = "An **epoch**, `**epoch**`, **not one**, [it](../workshop/glossary.md#epoch), [x](../LICENSE), "
+    text += "[y](../CONTRIBUTING.md), [z](../README.md), [a](05_evaluation.ipynb#4.-How-sure-are-we?)."
     link = '<a class="term" href="../workshop/glossary.html#term-epoch" title="One &quot;pass&quot;.">'
     assert site.linked(text, "notebooks", terms) == (
-        f"An **{link}epoch</a>**, `**epoch**`, **not one**, {link}it</a>, x."
+        f"An **{link}epoch</a>**, `**epoch**`, **not one**, {link}it</a>, x, y, [z](../index.md), "
+        "[a](05_evaluation.ipynb#4-how-sure-are-we)."
     )
 
 

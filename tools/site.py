@@ -26,13 +26,18 @@ from tools.copies import without_outputs
 from tools.guide import tasks
 from tools.notebooks import FIGURES, ROOT, notebooks, read, save, tagged, title_and_question, write
 
-PAGES = ["learners", "glossary", "instructor-guide", "preflight", "survey-before", "survey-after"]  # of workshop/
+FIRST = ["learners", "glossary", "instructor-guide", "preflight"]  # of workshop/; its other pages follow
 CODE = re.compile(r"(```.*?```|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$)", re.DOTALL)  # in which nothing is linked
 
 
 def slug(heading):
     """Return the fragment by which a heading is found; the same for its words and for JupyterLab's fragment of it."""
     return re.sub(r"[^a-z0-9]+", "-", unquote(heading).lower()).strip("-")
+
+
+def workshop_pages():
+    names = [path.stem for path in sorted((ROOT / "workshop").glob("*.md"))]
+    return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
 # ---------------------------------------------------------------------------------------------------------- the words
@@ -76,7 +81,10 @@ def linked(text, folder, terms):
             meaning = terms[unquote(fragment).replace("-", " ").lower()]
             here = f"{to_glossary}#term-{slug(fragment)}"
             return f'<a class="term" href="{here}" title="{html.escape(meaning)}">{words}</a>'
-        if place.suffix in (".ipynb", ".md", ".png") and (ROOT / place).exists() and place.name != "CONTRIBUTING.md":
+        if place == Path("README.md"):
+            return f"[{words}]({os.path.relpath('index.md', folder)})"
+        on_the_site = place.suffix in (".ipynb", ".md") and len(place.parts) == 2 or place.suffix == ".png"
+        if on_the_site and (ROOT / place).exists():
             return f"[{words}]({path}{'#' + slug(fragment) if fragment else ''})"
         repository, branch = address()
         return f"[{words}]({repository}/blob/{branch}/{place.as_posix()})" if "github.com" in repository else words
@@ -157,7 +165,7 @@ def index(terms):
     first, rest = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Three tracks", 1)
     contents = [
         ("The notebooks", [f"notebooks/{path.stem}" for path in notebooks()]),
-        ("For you and for a room", [f"workshop/{name}" for name in PAGES]),
+        ("For you and for a room", [f"workshop/{name}" for name in workshop_pages()]),
         ("About", ["about"]),
     ]
     for caption, pages in contents:
@@ -174,7 +182,7 @@ def write_sources(folder):
     for path in notebooks():
         save(page_of(path, terms), pages / "notebooks" / path.name)
         write(extra / "download" / path.name, json.dumps(without_outputs(path), indent=1))
-    for name in PAGES:
+    for name in workshop_pages():
         text = linked((ROOT / "workshop" / f"{name}.md").read_text(encoding="utf-8"), "workshop", terms)
         if name == "glossary":
             text = re.sub(r"^- ((?:\*\*[^*]+\*\*(?:, )?)+):", with_targets, text, flags=re.MULTILINE)
