@@ -1058,28 +1058,6 @@ def test_the_score_that_divides_by_zero_is_the_one_that_is_named():
     assert "; precision\nExpected: `0.666667`" in message
 
 
-def texts_of(module):
-    """Everything that the tasks of a notebook say."""
-    for task in tasks_of(module).values():
-        if isinstance(task, Quiz):
-            yield from (task.question, *task.options.values(), *task.why.values())
-        else:
-            yield from (task.praise, *task.hints, *map(told, task.mistakes + task.variants))
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_section_that_is_referred_to_exists(path):
-    def sections(path):
-        return set(re.findall(r"^## (\d+)\. ", "\n".join(cell.source for cell in nbformat.read(path, 4).cells), re.M))
-
-    module = importlib.import_module(f"helpers.exercises.nb{path.stem[:2]}")
-    texts = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
-    for text in (*texts, *texts_of(module)):
-        for other, number in re.findall(r"(?:(\d\d), )?[Ss]ections? (\d+)", text):
-            (there,) = [p for p in NOTEBOOKS if p.stem[:2] == (other or path.stem[:2])]
-            assert number in sections(there), f"there is no section {number} in {there.stem}, but: {text}"
-
-
 @pytest.mark.parametrize(("module", "name"), EXERCISES)
 def test_hints_come_in_steps_name_what_was_met_and_do_not_repeat_what_is_printed(module, name):
     hints = getattr(module, name).hints

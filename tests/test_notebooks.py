@@ -13,6 +13,7 @@ import pytest
 from copies import copy
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from tools import guide
 from tools import notebooks as tools
 from tools.address import with_address
 from tools.notebooks import code_cells, tagged
@@ -134,6 +135,32 @@ def test_the_setup_cell_and_badge_are_current(notebook, request):
 
 def test_colab_is_asked_for_a_gpu(notebook):
     assert COLAB_GPU.items() <= notebook.metadata.items(), "run `python3 start.py refresh` for this notebook"
+
+
+# "section 7", "sections 8 and 9", "03, section 4", "section 9 of notebook 03"
+REFERENCE = re.compile(r"(?:(\d\d), )?\b[Ss]ections? (\d+(?:, \d+)*(?:,? (?:and|or|to) \d+)?)(?: of notebook (\d\d))?")
+
+
+def broken_references(text, number):
+    """Return the sections that are referred to and don't exist, as [(notebook, section)]."""
+    broken = []
+    text = re.sub(r'"\s*\n\s*[rf]?"', "", text)  # a text in several lines of Python
+    for before, sections, after in REFERENCE.findall(" ".join(text.replace("\n#", "").split())):
+        there = before or after or number
+        broken += [(there, s) for s in re.findall(r"\d+", sections) if int(s) not in guide.sections_of(there)]
+    return broken
+
+
+def test_a_section_that_is_referred_to_exists(notebook, request):
+    number = request.node.callspec.id[:2]
+    exercises = ROOT / "helpers" / "exercises" / f"nb{number}.py"
+    for text in (*(cell.source for cell in notebook.cells), exercises.read_text(encoding="utf-8")):
+        assert not broken_references(text, number), text[:300]
+
+
+def test_a_reference_to_a_section_that_does_not_exist_is_noticed():
+    text = "As in sections 2, 98 and 99 (03, section 97), in section 1 and in Section 96 of\nnotebook 05."
+    assert broken_references(text, "02") == [("02", "98"), ("02", "99"), ("03", "97"), ("05", "96")]
 
 
 # ----------------------------------------------------------------------------- a fault can't pass: throw-away notebooks

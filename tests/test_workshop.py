@@ -56,11 +56,12 @@ def test_the_minutes_of_the_sections_are_those_of_the_notebook():
         assert list(sections) == list(range(1, len(sections) + 1)) and set(PLAN["live"][number]) <= set(sections)
 
 
-def test_an_exercise_inside_a_section_does_not_lengthen_it():
+@pytest.mark.parametrize("heading", ["Exercise 1", "Optional: more"])
+def test_what_need_not_be_read_does_not_lengthen_a_section(heading):
     head = [new_markdown_cell("# T"), new_markdown_cell("about 10 minutes to\nread and try")]
     cells = [
         new_markdown_cell("## 1. A\n\nfive words of plain text"),
-        new_markdown_cell("### Exercise 1\n\n" + "w " * 50),
+        new_markdown_cell(f"### {heading}\n\n" + "w " * 50),
     ]
     cells += [new_code_cell("x\n" * 50), new_markdown_cell("## 2. B\n\nten " + "words " * 4), new_code_cell("x = 1")]
     found = guide.sections_in(new_notebook(cells=head + cells))

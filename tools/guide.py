@@ -76,7 +76,7 @@ def sections_in(notebook):
                 length[here] += 5 * len(cell.source.splitlines())
             continue
         for level, heading, body in parts(cell):
-            if level in (1, 2) or heading.startswith(("Exercise", "Think")):
+            if level in (1, 2) or heading.startswith(("Exercise", "Think", "Optional")):
                 here = section_number(level, heading)
                 if here:
                     headings[here], length[here] = heading, 0
