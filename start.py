@@ -9,6 +9,7 @@
       --all                              both, and the tests that take long; other arguments go on to pytest
   python3 start.py run [01 03 ...]       run notebooks without a browser, print minutes and results
       --out DIR                          save the executed notebooks and summary.json in DIR
+  python3 start.py progress              say how far you have come; when 01 to 05 are done, write a page to print
   python3 start.py site                  build a site to read, with search, in runs/site (no network, nothing is run)
       --out DIR                          build it in DIR
   python3 start.py doctor                say what would go wrong on this computer, and how to mend it

@@ -271,7 +271,7 @@ def test_all_cells_run_in_the_browser(name, page, lab, tmp_path):
     unnamed = [output["text"] for output in outputs if re.search(r"^<[\w.]+ (object|size)|at 0x", output["text"])]
     assert not unnamed, f"outputs that say nothing to a learner: {unnamed}"
     check_pictures(page, max(1, page.locator(".jp-Notebook .jp-OutputArea img").count()))
-    table = page.locator(".jp-OutputArea-output table", has_text=re.compile("of .* correct in this session"))
+    table = page.locator(".jp-OutputArea-output table", has_text=re.compile("of .* correct. To read out"))
     assert table.last.locator("tbody tr").count() == len(exercises_of(name))
     page.locator(".jp-OutputArea img").last.scroll_into_view_if_needed()
     page.screenshot(path=tmp_path / "executed.png")

@@ -14,7 +14,7 @@ from tools.make_pack import write_zip
 from tools.pack import go_on_from_a_copy, pack_around, this_computer
 from tools.setup import make_venv, one_at_a_time, set_up
 
-NAMES = ["test", "run", "doctor", "pack", "zip", "refresh", "slides", "solutions", "site"]
+NAMES = ["test", "run", "doctor", "pack", "zip", "refresh", "slides", "solutions", "site", "progress"]
 OWN_FOLDERS = "my_course notebooks helpers tools tests workshop site .ci .git .github .devcontainer".split()
 
 
@@ -41,6 +41,9 @@ def main(arguments):
         return hand_over(module("tools.site", out))
     if command in ("slides", "solutions"):
         return make_for_instructors(command, options, pack)
+    if command == "progress":
+        set_up(pack)
+        return hand_over(module("tools.progress", ROOT / "runs" / "progress.html"))
     if command == "pack":
         return make_pack(options, pack)
     if command == "zip":

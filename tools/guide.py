@@ -31,7 +31,9 @@ def minutes_of(block):
         minutes = TALKING * sum(section_of(block["teach"], section)[1] for section in block["sections"])
     else:
         names, known = block["names"], tasks(block["exercises"])
-        minutes = sum(task.minutes for name, task in known.items() if name in names or name[:4] in names)
+        minutes = sum(
+            task.minutes for name, task in known.items() if name in names or "quiz" in names and isinstance(task, Quiz)
+        )
     return 5 * math.ceil(minutes / 5)
 
 
@@ -247,7 +249,7 @@ def exercises_list(number):
             summary = f"<summary>{heading}: {len(lines)} likely wrong answers</summary>"
             blocks.append("\n".join(["<details>" + summary, "", *lines, "", "</details>"]))
     quiz = {name: task for name, task in tasks(number).items() if isinstance(task, Quiz)}
-    right = ", ".join(f"{name.removeprefix('quiz_')} **{task.right}**" for name, task in quiz.items())
+    right = ", ".join(f"{name.removeprefix('quiz_').replace('_', ' ')} **{task.right}**" for name, task in quiz.items())
     blocks.append(f"Right answers of the quiz: {right}.")
     return "\n\n".join(blocks)
 

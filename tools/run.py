@@ -4,6 +4,7 @@ python -m tools.run OUT NOTEBOOK…      the copies and summary.json go to the f
 """
 
 import json
+import os
 import re
 import signal
 import sys
@@ -38,6 +39,7 @@ def execute(path):
         record_timing=False,
         config=Config(KernelManager=KERNELS),
     )
+    os.environ["COURSE_FRESH"] = "1"  # kernels inherit it: nobody has answered anything yet
     number, total = 0, len(code_cells(notebook))
     status, error = "ok", None
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Exercises and quiz questions that check themselves. Nothing is written or sent anywhere.
+"""Exercises and quiz questions that check themselves. Right answers are kept in outputs/answers; nothing is sent.
 
 In a notebook:
 
@@ -49,6 +49,7 @@ learner who made them. A mistake says only what differs from the solution, or it
            ✓ Right: two.
         '''
     )
+    again_1 = nb01.quiz_2.again()                    # an earlier question once more (import nb01 from here)
     progress = progress_of(__name__)
 
 - An answer is compared with the solution on every case, by value: lists, tuples, arrays and tensors alike, floats

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import traceback
 
+from helpers.exercises import answers
 from helpers.exercises.blank import ____
 from helpers.exercises.compare import codes, has_blank, kind, plain, same, show
 from helpers.exercises.limits import TimeIsUp, roll_dice, run_limited
@@ -104,6 +105,14 @@ def _where(error, answer):
 def told(mistake):
     """What a learner who made this mistake is told: its docstring, as one line."""
     return " ".join(mistake.__doc__.split())
+
+
+def ticked(task, answer, result):
+    """Note what a check found and return it. A tick, once earned, stays; its answer is kept for the next session."""
+    task.state = CORRECT if task.state == CORRECT else result.state
+    if result.state == CORRECT:
+        answers.keep(task, answer)
+    return result
 
 
 def _call(answer, *arguments):
@@ -202,8 +211,7 @@ class Exercise:
             result = Result(NOT_ATTEMPTED, "Replace every `____` in this cell with your answer, then run it again.")
         else:
             result = self._judge(answer)
-        self.state = CORRECT if self.state == CORRECT else result.state
-        return result
+        return ticked(self, answer, result)
 
     def hint(self):
         """The next hint, one at a time."""
@@ -386,8 +394,13 @@ class Quiz:
             result = Result(NOT_YET, f"There is no option {show(answer)}. The options are {choices}.", self)
         else:
             result = Result(CORRECT if letter == self.right else NOT_YET, f"{letter}) {self.why[letter]}", self)
-        self.state = CORRECT if self.state == CORRECT else result.state  # a tick, once earned, stays
-        return result
+        return ticked(self, answer, result)
+
+    def again(self):
+        """The same question for a later notebook, where it is answered anew."""
+        other = copy.copy(self)
+        other.state = NOT_ATTEMPTED
+        return other
 
     def __repr__(self):
         return "\n".join([self.question, *(f"  {letter}) {text}" for letter, text in self.options.items())])
@@ -398,10 +411,10 @@ class Quiz:
 
 
 class Progress:
-    """A table of a notebook's exercises and questions with the state of each, for this session only."""
+    """A table of a notebook's exercises and questions with the state of each."""
 
-    def __init__(self, tasks):
-        self.tasks = tasks  # {name: Exercise or Quiz}
+    def __init__(self, tasks, number="00"):
+        self.tasks, self.number = tasks, number  # {name: Exercise or Quiz}, the notebook's number
 
     def __repr__(self):
         rows = [
@@ -424,7 +437,14 @@ class Progress:
 
     def _caption(self):
         done = sum(task.state == CORRECT for task in self.tasks.values())
-        return f"{done} of {len(self.tasks)} correct in this session"
+        return f"{done} of {len(self.tasks)} correct. To read out: {self.code()}"
+
+    def code(self):
+        """What a room needs to know, and no more: "03: 1, 2, 4; quiz 3" has exercises 1, 2 and 4, and 3 questions."""
+        exercises = [task for task in self.tasks.values() if isinstance(task, Exercise)]
+        done = [str(number) for number, task in enumerate(exercises, 1) if task.state == CORRECT]
+        questions = sum(task.state == CORRECT for task in self.tasks.values() if isinstance(task, Quiz))
+        return f"{self.number}: {', '.join(done) or 'none'}; quiz {questions}"
 
 
 def tasks_of(module):
@@ -436,6 +456,8 @@ def progress_of(module_name):
     """The function `progress()` of a notebook's module: write `progress = progress_of(__name__)` at its end."""
 
     def progress():
-        return Progress(tasks_of(sys.modules[module_name]))
+        tasks = tasks_of(sys.modules[module_name])
+        answers.check_again(module_name.rpartition(".")[2], tasks)
+        return Progress(tasks, module_name[-2:])
 
     return progress
