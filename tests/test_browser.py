@@ -8,6 +8,7 @@ import html
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,10 +55,11 @@ class Lab:
         self.printed = re.search(ADDRESS, said)[0]
         self.address, self.token = f"http://127.0.0.1:{port}", re.search(r"token=(\w+)", self.printed)[1]
 
-    def ask(self, path, method="GET"):
+    def ask(self, path, method="GET", sent=None):
         """Send a request to the server's API and return its answer."""
         headers = {"Authorization": f"token {self.token}"}
-        request = urllib.request.Request(self.address + path, method=method, headers=headers)
+        sent = sent and json.dumps(sent).encode()
+        request = urllib.request.Request(self.address + path, data=sent, method=method, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or "null")
 
@@ -121,6 +123,38 @@ def said_by(server, log):
             break
         time.sleep(0.5)
     pytest.fail(f"start.py --no-browser serves no JupyterLab. It said:\n{log.read_text()}")
+
+
+READ_ONLY = """set -e
+for folder in "$1" "$2"; do mount --bind "$folder" "$folder"; mount -o remount,ro,bind "$folder"; done
+shift 2; exec "$@" """
+
+
+def test_a_course_that_many_share_and_nobody_may_write_serves_copies_in_the_own_home(tmp_path):
+    # Would catch anything of the course or of .venv that start.py or JupyterLab must write, and copies beyond saving.
+    course, home, log = tmp_path / "course", tmp_path / "home", tmp_path / "start.log"
+    for folder in (course, home):
+        folder.mkdir()
+    for name in COURSE:
+        copy(ROOT / name, course / name)
+    able = ["unshare", "-m", "sh", "-c", READ_ONLY, "sh", str(course), sys.prefix]
+    if not shutil.which("unshare") or subprocess.run([*able, "true"], capture_output=True).returncode:
+        pytest.skip("needs Linux and the right to mount")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [*able, sys.executable, str(course / "start.py"), "--no-browser", "--port", str(port)]
+    names = ("JUPYTER", "COURSE_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    env |= {"HOME": str(home), "COURSE_VENV": sys.prefix, "COURSE_TRACK": "quick"}
+    with log.open("w") as output, started(command, env=env, stdout=output, stderr=subprocess.STDOUT) as server:
+        lab = Lab(home, port, said_by(server, log), None)
+        (name, *_) = NOTEBOOKS
+        assert f"/lab/tree/my_course/{name}" in lab.printed
+        mine = home / "bert-finetuning-course-files" / "my_course" / name
+        assert f"are in {mine.parent.parent}" in lab.said and mine.exists()
+        written = lab.ask(f"/api/contents/my_course/{name}", "PATCH", {"path": "my_course/renamed.ipynb"})
+        assert written["writable"] and mine.with_name("renamed.ipynb").exists()
 
 
 def test_jupyterlab_asks_for_a_token_whatever_a_learners_settings_are(lab):

@@ -11,9 +11,9 @@ import re
 import shutil
 from uuid import uuid4
 
-from tools.ground import ROOT, Problem, notebooks, write_json
+from tools.ground import Problem, notebooks, own_folder, write_json
 
-MINE = ROOT / "my_course"
+MINE = own_folder() / "my_course"
 
 
 def my_copies(folder=MINE):

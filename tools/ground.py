@@ -3,6 +3,7 @@
 Standard library alone, for it is used before there is a virtual environment. It imports nothing else of the course.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -69,6 +70,16 @@ def room():
 def own_folder():
     """Return the folder for a learner's own files: the course's, or one at home where the course may not be written."""
     return ROOT if os.access(ROOT, os.W_OK) else Path.home() / "bert-finetuning-course-files"
+
+
+@contextlib.contextmanager
+def unless_read_only():
+    """Pass over a file that can't be written because many share it: whoever set the course up has written it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
 
 
 def environment():

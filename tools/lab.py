@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tools.copies import my_copies
 from tools.doctor import doctor, free_port, port_is_free
-from tools.ground import ROOT, Problem, environment, hand_over, venv_python
+from tools.ground import ROOT, Problem, environment, hand_over, own_folder, venv_python
 from tools.setup import set_up
 
 
@@ -21,12 +21,12 @@ def open_jupyterlab(port, browser, pack=None):
     command = [
         *(venv_python(), "-P", "-m", "jupyterlab"),
         "--log-level=WARN",
-        f"--ServerApp.root_dir={ROOT}",
+        f"--ServerApp.root_dir={own_folder()}",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         *codespace(port),
-        f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}",
+        f"--LabApp.default_url=/lab/tree/{first.relative_to(own_folder()).as_posix()}",
         # Nothing is fetched: no news, no look for updates, no list of extensions.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
@@ -37,6 +37,8 @@ def open_jupyterlab(port, browser, pack=None):
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
+    if own_folder() != ROOT:
+        print(f"The course can't be written: your copies, and what you train, are in {own_folder()}.", flush=True)
     print("Starting JupyterLab. It stays open until you press Ctrl-C here.", flush=True)
     return hand_over(command, lab_environment())
 

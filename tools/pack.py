@@ -4,7 +4,6 @@ Its checksums show damage, not origin: whoever can change a file can change its 
 also have the SHA-256 that the lock names. Standard library alone, for a pack is read before there is a .venv.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -31,6 +30,7 @@ from tools.ground import (
     room,
     sha256,
     text_digest,
+    unless_read_only,
     write_json,
 )
 
@@ -90,7 +90,7 @@ def remember(pack):
         theirs = json.loads((pack / "course" / ROOM.name).read_text(encoding="utf-8"))  # checked with all the others
     except OSError:
         theirs = {}
-    with contextlib.suppress(PermissionError):  # a course that many share, and nobody may write
+    with unless_read_only():
         write_json(ROOM, {**room(), **theirs, "pack": str(pack)})
 
 

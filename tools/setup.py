@@ -255,7 +255,7 @@ def add_course():
     path = site_packages() / "course.pth"
     # Two ways of writing that need no letters beyond ASCII: Python reads this file in the encoding of the moment.
     inside, outside = os.path.relpath(ROOT, path.parent), f"import sys; sys.path.append({ascii(str(ROOT))})"
-    with contextlib.suppress(PermissionError):  # a .venv that many share, and nobody may write
+    with ground.unless_read_only():
         if not path.exists():
             path.write_text(inside if VENV.is_relative_to(ROOT) else outside, encoding="ascii")
 
@@ -263,7 +263,7 @@ def add_course():
 def no_questions_about_news():
     """Set, in .venv alone, that JupyterLab does not ask on first use whether it may fetch news."""
     path = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
-    with contextlib.suppress(PermissionError):  # a .venv that many share, and nobody may write
+    with ground.unless_read_only():
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             news = {"fetchNews": "false", "checkForUpdates": False}
