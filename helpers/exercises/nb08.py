@@ -1,6 +1,6 @@
 """Exercises of notebook 08, more than one machine."""
 
-from helpers.exercises import Quiz, exercise, progress_of
+from helpers.exercises import Quiz, exercise, nb01, nb02, progress_of
 
 # Exercise 1: my share of the batch
 
@@ -196,5 +196,8 @@ quiz_4 = Quiz(
        ✗ So is the result of two throws of dice. How large is the interval, and was it compared in pairs?
     """
 )
+
+again_1 = nb01.quiz_1.again()
+again_2 = nb02.quiz_4.again()
 
 progress = progress_of(__name__)
