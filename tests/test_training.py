@@ -17,6 +17,8 @@ import pytest
 import sklearn.metrics
 import torch
 import training_in_two as in_two
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from training_to_kill import NO_DROPOUT, loader, reviews, tiny_bert
 
 from helpers import training
@@ -559,6 +561,26 @@ def test_an_apple_gpus_memory_has_a_limit_too(monkeypatch):
 
     assert 256 < fitting(5.3) < fitting(10.6) < 32 * 256  # 8 and 16 GB: the gpu track's batch goes through in parts
     assert fitting(12, in_use=2) == fitting(10) < fitting(12)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuse numbers of 64 bits, as an Apple GPU does. Nothing here computes on one."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if any(getattr(value, "dtype", None) == torch.float64 for value in tree_leaves(made)):
+            raise TypeError(f"Cannot convert a MPS Tensor to float64 dtype ({function})")
+        return made
+
+
+def test_training_asks_an_apple_gpu_for_no_number_of_64_bits(tmp_path):
+    with NoFloat64():
+        with pytest.raises(TypeError, match="float64"):
+            torch.ones(3).double()
+        settings = {"epochs": 1, "progress": False, "checkpoint_dir": tmp_path, "early_stopping": EarlyStopping()}
+        model = tiny_bert()
+        train(model, loader(22), loader(9), **settings)
+        predict_logits(model, loader(9))
 
 
 def test_a_limit_known_beforehand_needs_no_failure(monkeypatch, capsys):
