@@ -244,7 +244,7 @@ def test_a_pack_holds_what_is_committed(made, tmp_path):
     (course / "notebooks" / "01_first.ipynb").write_text("my own answers")
     (course / "notes.txt").write_text("not committed")
     said = files().stdout.splitlines()
-    assert said[0].startswith("Note: the pack holds the last commit")
+    assert said[0].startswith("Note: it holds the last commit")
     assert "notes.txt" not in json.loads(said[1]) and "start.py" in json.loads(said[1]) and said[-1] == "{}"
 
     requirements = course / "requirements.txt"
