@@ -136,7 +136,7 @@ def test_a_copy_that_cant_be_read_is_left_alone_until_it_can(course, capsys):
 
 def test_links_of_a_copy_lead_where_those_of_the_notebook_do():
     assert copies.MINE.parent == Path(notebooks()[0]).parent.parent
-    ignored = Path(copies.ROOT, ".gitignore").read_text(encoding="utf-8").splitlines()
+    ignored = Path(copies.MINE.parent, ".gitignore").read_text(encoding="utf-8").splitlines()
     assert f"/{copies.MINE.name}/" in ignored
 
 
