@@ -4,6 +4,15 @@
   python3 start.py                       set up, check this computer, open JupyterLab on your own copies in my_course
       --no-browser                       serve JupyterLab, but open no browser
       --port N                           serve it on port N
+  python3 start.py finetune FILE         train on your own texts (.csv, .jsonl, .parquet)
+      --out DIR                          the folder for the model, its card and its report
+      --text NAME --label NAME           the columns (default: text and label)
+      --epochs N --learning-rate X --max-tokens N --keep last|best --seed N --model DIR    (default: chosen, and told)
+  python3 start.py classify DIR FILE     label the rows of a .csv with the model in DIR
+      --out FILE                         the .csv to write
+      --text NAME                        the column to read (default: the one that the model was trained on)
+  python3 start.py try DIR               a page on this computer: type a text, see its class and the words that mattered
+      --no-browser, --port N             open no browser; serve it on port N
   python3 start.py test [-k NAME ...]    run every test, and every notebook on a few dozen reviews (the quick track)
       --claims                           the notebooks alone, at full size: what they claim is measured (laptop track)
       --all                              both, and the tests that take long; other arguments go on to pytest

@@ -1,6 +1,7 @@
 """The commands of start.py: what they are called with, and who does the work. Standard library alone."""
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -14,7 +15,8 @@ from tools.make_pack import write_zip
 from tools.pack import go_on_from_a_copy, pack_around, this_computer
 from tools.setup import make_venv, one_at_a_time, set_up
 
-NAMES = ["test", "run", "doctor", "pack", "zip", "refresh", "slides", "solutions", "site", "progress"]
+OWN = ["finetune", "classify", "try"]
+NAMES = [*OWN, "test", "run", "doctor", "pack", "zip", "refresh", "slides", "solutions", "site", "progress"]
 OWN_FOLDERS = "my_course notebooks helpers tools tests workshop site .ci .git .github .devcontainer".split()
 
 
@@ -31,6 +33,8 @@ def main(arguments):
         return go_on_from_a_copy(pack_around(), everything, pack)
     if command == "test":
         return run_tests(options, pack)
+    if command in OWN:
+        return own_texts(command, options, pack)
     if command == "run":
         return run_notebooks(options.numbers, options.out, pack)
     if command == "refresh":
@@ -77,6 +81,8 @@ def read_arguments(arguments):
         parser.add_argument("--port", type=int)
     elif command not in NAMES:
         raise Problem(f"There is no command {command!r}: choose {', '.join(NAMES)}, or none to open JupyterLab.")
+    if command in OWN:
+        add_own_options(parser, command)
     if command in ("run", "refresh", "slides", "solutions"):
         parser.add_argument("numbers", nargs="*")
     if command in ("run", "slides", "solutions", "site"):
@@ -95,9 +101,29 @@ def read_arguments(arguments):
         parser.add_argument("--python", action="append", choices=pythons)
         parser.add_argument("--track", choices=ground.TRACKS)
     options = parser.parse_args(arguments if command == "lab" else arguments[1:])
-    if command == "lab" and options.port is not None and not 0 < options.port < 65536:
+    if getattr(options, "port", None) is not None and not 0 < options.port < 65536:
         raise Problem(f"--port {options.port} is no port: choose a number from 1024 to 65535.")
     return command, options
+
+
+def add_own_options(parser, command):
+    """Add the options of the commands for people's own texts; what is left out, tools/own.py chooses."""
+    parser.add_argument("file" if command == "finetune" else "folder")
+    if command == "classify":
+        parser.add_argument("file")
+    if command == "try":
+        parser.add_argument("--port", type=int)
+        parser.add_argument("--no-browser", dest="browser", action="store_false")
+        return
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--text")
+    if command == "finetune":
+        parser.add_argument("--label")
+        parser.add_argument("--model")
+        parser.add_argument("--keep", choices=["last", "best"])
+        parser.add_argument("--learning-rate", type=float)
+        for name in ("--epochs", "--max-tokens", "--seed"):
+            parser.add_argument(name, type=int)
 
 
 # ------------------------------------------------------------------------------------------------------ what each does
@@ -122,6 +148,13 @@ def run_tests(arguments, pack=None):
             codes.append(call(*claims))
         return max((code for code in codes if code not in (0, 5)), default=min(codes))  # 5: -k chose nothing of these
     return hand_over(*claims) if "--claims" in arguments else hand_over([*pytest, *rest], plain)
+
+
+def own_texts(command, options, pack=None):
+    """Let tools/own.py train on a file of somebody's own, or answer; what was not given, it chooses."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    set_up(pack)
+    return hand_over(module("tools.own", command, json.dumps(given)))
 
 
 def run_notebooks(numbers, out, pack=None):
