@@ -136,6 +136,30 @@ def test_each_prediction_is_followed_by_its_answer(path):
             assert len(lines) <= slides.LONGEST and max(map(len, lines)) <= slides.WIDEST
 
 
+def lost(question):
+    """What of a question can't be understood on a slide of its own: it ends mid-sentence, or points elsewhere."""
+    pointing = re.findall(r"\b(?:(?:below|above)\b(?! -?\d)|[Ss]ections? \d+)", question)  # "below 0" points nowhere
+    return pointing + ([] if question.rstrip("*` )")[-1:] in ("?", ".", "!") else ["its end"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_prediction_stands_alone_on_its_slide(path):
+    cells = [cell for cell in tools.read(path).cells if cell.cell_type == "markdown"]
+    if not any("slide" in cell.metadata for cell in cells):
+        pytest.skip("of the first edition")
+    for cell in cells:
+        asked = [words for words in slides.paragraphs(cell.source) if words.startswith(guide.PREDICT)]
+        assert len(asked) < 2, f"two predictions in one cell: {asked}"
+        for words in asked:
+            assert not lost(cell.metadata.get("slide", words)), f"write a `slide` text for {words!r}"
+        assert asked or "slide" not in cell.metadata, f"a `slide` text without a prediction: {cell.source[:60]}"
+
+
+def test_a_question_that_points_elsewhere_is_noticed():
+    assert lost("*Predict first:* which of the rows below") == ["below", "its end"] and lost("As in section 4?")
+    assert not lost("*Predict first:* what is left? (Try `[1][-0:]`.)") and not lost("Which one: *a*, or *b*?")
+
+
 def a_cell(*said, **metadata):
     outputs = [new_output("stream", name="stdout", text=text) for text in said]
     return new_code_cell("x", outputs=outputs, metadata=metadata)
