@@ -161,7 +161,7 @@ def test_the_best_weights_are_kept_where_that_is_asked_for(tiny, monkeypatch):
 def test_a_folder_is_not_deleted_for_what_else_is_in_it(tiny):
     texts, labels = rows_of(["no", "ja"], 30)
     Path("model.training").mkdir()
-    Path("model.training/thesis.txt").write_text("mine")
+    Path("model.training/thesis.txt").write_text("mine", encoding="utf-8")
     finetune(write("my.csv", {"text": texts, "label": labels}), "model", tiny, epochs=1)
     assert [path.name for path in Path("model.training").iterdir()] == ["thesis.txt"]
 
@@ -192,7 +192,7 @@ TWO = {"text": [f"film {n}" for n in range(8)], "label": ["a"] * 6 + ["b"] * 2}
 def test_a_file_or_a_setting_that_cannot_train_is_one_sentence_and_leaves_nothing(columns, options, sentence, tiny):
     write("my.csv", columns)
     Path("docs").mkdir()
-    Path("docs/thesis.txt").write_text("mine")
+    Path("docs/thesis.txt").write_text("mine", encoding="utf-8")
     before = tree()
     with pytest.raises(Problem, match=f"(?s){sentence}") as problem:
         finetune(**{"file": "my.csv", "out": "model", "tiny": tiny, **options})
@@ -253,8 +253,8 @@ def test_rows_stay_as_they_are_and_those_without_a_text_get_no_answer(model, mon
     ],
 )
 def test_what_cannot_be_classified_is_one_sentence_and_nothing_half_written(content, options, sentence, model):
-    Path("new.csv").write_text(content)
-    Path("mine.txt").write_text("mine")
+    Path("new.csv").write_text(content, encoding="utf-8")
+    Path("mine.txt").write_text("mine", encoding="utf-8")
     before = tree()
     with pytest.raises(Problem, match=f"(?s){sentence}"):
         classify(**{"model": model, **options})

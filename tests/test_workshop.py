@@ -8,6 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers.exercises.engine import Exercise, told
+from helpers.metrics import wilson_interval
 from tools import guide
 from tools import notebooks as tools
 
@@ -210,3 +211,39 @@ def test_the_surveys_ask_the_same_four_questions():
     asked = [(ROOT / "workshop" / f"survey-{when}.md").read_text(encoding="utf-8") for when in ("before", "after")]
     shared = [re.search(r"^1\. .*?(?=^5\. )", text, re.MULTILINE | re.DOTALL)[0] for text in asked]
     assert shared[0] == shared[1] and shared[0].count("I don't know") == 4
+
+
+# --------------------------------------------------------------------------------------------- pages for the day itself
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_handout_is_one_page_and_readable_on_a_phone(browser, paper):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto((ROOT / "workshop" / "handout.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert len(re.findall(rb"/Type /Page\b", page.pdf(format=paper))) == 1
+    page.close()
+
+
+def test_the_handouts_intervals_are_those_of_the_notebooks():
+    rows = re.findall(
+        r"<td>([\d,]+) texts</td><td>(\d+)% to (\d+)%</td>", (ROOT / "workshop" / "handout.html").read_text()
+    )
+    assert len(rows) == 4
+    for texts, *stated in rows:
+        texts = int(texts.replace(",", ""))
+        assert [round(100 * end) for end in wilson_interval(round(0.8 * texts), texts)] == list(map(int, stated))
+
+
+def test_who_has_the_workshop_folder_alone_can_answer_the_questions_of_the_day():
+    preflight = (ROOT / "workshop" / "preflight.md").read_text(encoding="utf-8")
+    invitation = (ROOT / "workshop" / "invitation.md").read_text(encoding="utf-8")
+    for minutes in {
+        timetable["doors"]["minutes"] for name, timetable in PLAN["timetables"].items() if "second" not in name
+    }:
+        assert (
+            f"Doors open {minutes} minutes before" in preflight and f"Doors open {minutes} minutes before" in invitation
+        )
+    assert "one for four people" in preflight and "A laptop is late" in preflight
+    for page in ("invitation.md", "handout.html"):
+        assert f"]({page})" in preflight
