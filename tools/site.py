@@ -83,6 +83,8 @@ def linked(text, folder, terms):
             return f'<a class="term" href="{here}" title="{html.escape(meaning)}">{words}</a>'
         if place == Path("README.md"):
             return f"[{words}]({os.path.relpath('index.md', folder)})"
+        if place.suffix == ".html" and (ROOT / place).exists():  # a page as it is, the handout
+            return f'<a href="{html.escape(path)}">{words}</a>'
         on_the_site = place.suffix in (".ipynb", ".md") and len(place.parts) == 2 or place.suffix == ".png"
         if on_the_site and (ROOT / place).exists():
             return f"[{words}]({path}{'#' + slug(fragment) if fragment else ''})"
@@ -177,8 +179,10 @@ def write_sources(folder):
     """Write what Sphinx builds the site from: folder/pages, and folder/extra, which goes into the site as it is."""
     terms = glossary()
     pages, extra = folder / "pages", folder / "extra"
-    for place in (pages / "notebooks", pages / "workshop", pages / "tools" / "results", extra / "download"):
-        place.mkdir(parents=True)
+    for place in ("notebooks", "workshop", "tools/results", "../extra/download", "../extra/workshop"):
+        (pages / place).mkdir(parents=True)
+    for path in (ROOT / "workshop").glob("*.html"):
+        shutil.copy(path, extra / "workshop")
     for path in notebooks():
         save(page_of(path, terms), pages / "notebooks" / path.name)
         write(extra / "download" / path.name, json.dumps(without_outputs(path), indent=1))
