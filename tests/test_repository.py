@@ -30,7 +30,8 @@ COLAB = dict(
     pair.split("==")
     for pair in """python==3.13 torch==2.11.0 transformers==5.15.0 datasets==4.0.0 numpy==2.1.3 pandas==2.2.3
     scikit-learn==1.6.1 scipy==1.16.3 accelerate==1.14.0 safetensors==0.8.0 tqdm==4.67.3 matplotlib==3.10.0
-    ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1 pytest==8.4.2""".split()
+    ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1 pytest==8.4.2 protobuf==5.29.6
+    ml_dtypes==0.6.0""".split()
 )
 # In pieces, so that this file does not hold what it looks for.
 REGISTRIES = (
