@@ -1,6 +1,6 @@
 """Exercises of notebook 05, evaluation."""
 
-from helpers.exercises import Quiz, exercise, progress_of
+from helpers.exercises import Quiz, exercise, nb03, nb04, progress_of
 
 # Exercise 1: four scores from four counts
 
@@ -298,5 +298,8 @@ quiz_4 = Quiz(
        ✗ More labels do help, but reviews that have been a holdout in training make every later score a leak.
     """
 )
+
+again_1 = nb03.quiz_1.again()
+again_2 = nb04.quiz_3.again()
 
 progress = progress_of(__name__)
