@@ -5,9 +5,11 @@ import importlib
 import json
 import sys
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
-from helpers.exercises import Exercise, Quiz, answers, nb01, progress_of
+from helpers.exercises import Exercise, Quiz, answers, nb01, nb05, progress_of
 from helpers.exercises.engine import tasks_of
 from tools import copies, progress
 
@@ -112,6 +114,18 @@ def test_a_folder_that_cant_be_written_fails_no_check(session, tmp_path):
     ex, run = session()
     run("ex.three.check(3)")
     assert ex.three.state == "correct" and repr(ex.progress()).startswith("1 of 3")
+
+
+def test_progress_outlives_a_real_kernel(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_OUTPUT", str(tmp_path))
+    monkeypatch.delenv("COURSE_FRESH", raising=False)
+    begin = "import os, sys\nsys.path.insert(0, os.path.abspath('..'))\nfrom helpers.exercises import nb05 as ex"
+    answer = f"{nb05.four_scores.source}\nex.four_scores.check(four_scores)"
+    for cells in ([begin, answer, f"ex.quiz_1.check({nb05.quiz_1.right!r})"], [begin, "ex.progress()"]):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        folder = str(progress.ROOT / "notebooks")
+        NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    assert "To read out: 05: 1; quiz 1\n" in notebook.cells[-1].outputs[0]["data"]["text/plain"]
 
 
 def test_an_earlier_question_is_asked_anew():
