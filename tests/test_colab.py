@@ -262,7 +262,8 @@ def test_without_an_address_the_cell_asks_for_the_zip_and_takes_it(colab, homele
         done = colab.run_setup(source)
         assert done.returncode == 1 and not (colab.content / address.FOLDER).exists()
         said = done.stderr.strip().splitlines()[-1]
-        assert f"Drag {zipped.name} into Colab's Files panel" in said and "run this cell again" in said
+        assert f"Drag {zipped.name} (`python3 start.py zip`" in said and "into Colab's Files panel" in said
+        assert "run this cell again" in said
         assert "pyproject.toml" not in said  # a Colab user hasn't got that
     copy(zipped, target)
     setup, *_ = tools.code_cells(colab.run(homeless / "notebooks" / "02_tokenization.ipynb", cells=3))

@@ -28,10 +28,8 @@ UNPACK = """  # this notebook was opened alone, in Colab say
             zipfile.ZipFile(path).extractall()
     if not os.path.exists(colab):
         raise ModuleNotFoundError(
-            "The course around this notebook is missing. Drag {folder}"
-            ".zip into Colab's Files panel (the folder at the left), wait until it "
-            "is there, and run this cell again. Who has the course makes that file "
-            "with `python3 start.py zip`."
+            "Drag {folder}.zip (`python3 start.py zip` makes it) into "
+            "Colab's Files panel, wait until it is there, then run this cell again."
         )
     runpy.run_path(colab, run_name="__main__")  # installs what is missing"""
 FETCH = """  # this notebook was opened alone, in Colab say: fetch the course around it
