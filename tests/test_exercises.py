@@ -26,7 +26,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from helpers.exercises import Exercise, Quiz, ____, exercise, nb02, nb03, nb05, progress_of
+from helpers.exercises import Exercise, Quiz, ____, exercise, nb02, nb03, nb04, nb05, progress_of
 from helpers.exercises.engine import Progress, tasks_of, told
 from helpers.exercises.solve import exercise_name, solved
 
@@ -1005,12 +1005,32 @@ def tuned_by_patching(model, splits, tokenizer):
     return accuracy_on(splits["test"])
 
 
+class StopsByEpochs(nb04.EarlyStopping.answer):
+    """Counts epochs, as notebook 04 does, and starts without a best loss."""
+
+    def __init__(self, patience=1, min_delta=0.0):
+        self.patience, self.min_delta, self.epoch, self.best_loss = patience, min_delta, 0, None
+
+    def update(self, validation_loss, model):
+        self.epoch += 1
+        if self.best_loss is None or self.best_loss - validation_loss > self.min_delta:
+            self.best_loss, self.best_epoch = validation_loss, self.epoch
+            self.best_weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+        return self.epoch == self.best_epoch + self.patience
+
+
+def dropout_of_the_library(numbers, rate, training):
+    return torch.nn.functional.dropout(numbers, rate, training)
+
+
 @pytest.mark.parametrize(
     ("task", "answer"),
     [
         (nb02.make_batches, batches_of_equal_lengths),
         (nb03.fine_tune, tuned_with_train),
         (nb03.fine_tune, tuned_by_patching),
+        (nb04.EarlyStopping, StopsByEpochs),
+        (nb04.dropout, dropout_of_the_library),
         (nb05.best_threshold, threshold_of_section_7),
         (nb05.best_threshold, threshold_of_a_loop),
         (nb05.mislabelled, "4"),
@@ -1043,6 +1063,21 @@ def test_of_two_missing_lines_in_a_training_step_the_first_is_told():
         return loss.item()
 
     assert told(nb03.never_clips) in nb03.training_step.check(two_missing).message
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {">= self.patience": "> self.patience"},
+        {"if validation_loss < self": "if validation_loss <= self"},
+        {" - self.min_delta:": ":"},
+        {"            self.bad_epochs = 0\n": ""},
+    ],
+)
+def test_of_two_mistakes_in_early_stopping_the_missing_copy_is_told(second):
+    # Would catch a first case in which two mistakes mix, so that neither is named.
+    both = nb04.EarlyStopping._changed({"copy.deepcopy(model.state_dict())": "model.state_dict()", **second})
+    assert told(nb04.keeps_no_copy) in nb04.EarlyStopping.check(both).message
 
 
 def test_the_score_that_divides_by_zero_is_the_one_that_is_named():

@@ -101,38 +101,41 @@ def _run_epochs(answer, losses, settings):
     minutes=15,
     run=_run_epochs,
     cases={
+        "the losses 0.6, 0.5, 0.4 with patience=2": ([0.6, 0.5, 0.4], {"patience": 2}),
         "the losses 0.6, 0.5, 0.7, 0.8 with patience=1": ([0.6, 0.5, 0.7, 0.8], {"patience": 1}),
         "the losses 0.6, 0.7, 0.5, 0.6, 0.55, 0.8 with patience=2": ([0.6, 0.7, 0.5, 0.6, 0.55, 0.8], {"patience": 2}),
         "the losses 0.6, 0.55, 0.5, 0.6, 0.7 with patience=3 and min_delta=0.2": (
             [0.6, 0.55, 0.5, 0.6, 0.7],
             {"patience": 3, "min_delta": 0.2},
         ),
-        "the losses 0.6, 0.5, 0.4 with patience=2": ([0.6, 0.5, 0.4], {"patience": 2}),
         "the losses 2.4, 2.2, 2.3 with patience=2": ([2.4, 2.2, 2.3], {"patience": 2}),
         "the losses 0.6, 0.5, 0.5, 0.5 with patience=2": ([0.6, 0.5, 0.5, 0.5], {"patience": 2}),
     },
     hints=[
-        'Remember three things: the best loss so far (`float("inf")` at first), a copy of its weights, and how many '
-        "epochs in a row have not improved on it.",
-        "An epoch improves if `validation_loss < self.best_loss - self.min_delta`. Then the count starts again from 0.",
-        "Copy with `copy.deepcopy(model.state_dict())`; put back with `model.load_state_dict(self.best_weights)`. "
-        "Stop when the count reaches the patience (`>=`).",
+        "Before the first epoch every loss should count as an improvement: start from `math.inf`, infinity.",
+        "An epoch improves if `validation_loss < self.best_loss - self.min_delta`. Then the count starts again from 0; "
+        "otherwise it goes up by one. Stop when it reaches the patience.",
+        "Section 5 says why the weights must be copied: `copy.deepcopy(model.state_dict())`. Put them back as "
+        "`StopByHand` does.",
     ],
     praise="`train(…, early_stopping=EarlyStopping(patience=2))` works with your class too: try it.",
 )
 class EarlyStopping:
     def __init__(self, patience=1, min_delta=0.0):
         self.patience, self.min_delta = patience, min_delta
-        self.best_loss, self.best_weights, self.bad_epochs = float("inf"), None, 0
+        self.best_loss = float("inf")
+        self.best_weights = None
+        self.bad_epochs = 0  # epochs in a row without improvement
 
     def update(self, validation_loss, model):
         import copy
 
         if validation_loss < self.best_loss - self.min_delta:
-            self.best_loss, self.bad_epochs = validation_loss, 0
+            self.best_loss = validation_loss
             self.best_weights = copy.deepcopy(model.state_dict())
+            self.bad_epochs = 0
         else:
-            self.bad_epochs += 1
+            self.bad_epochs = self.bad_epochs + 1
         return self.bad_epochs >= self.patience
 
     def restore(self, model):
@@ -173,9 +176,7 @@ def one_epoch_too_short():
     """You stop one epoch too early. With `patience=2` two epochs without improvement in a row are needed."""
 
 
-@EarlyStopping.mistake(
-    replace={"self.best_loss, self.bad_epochs = validation_loss, 0": "self.best_loss = validation_loss"}
-)
+@EarlyStopping.mistake(replace={"            self.bad_epochs = 0\n": ""})
 def never_forgives():
     """You count all epochs without improvement. Only those in a row count: start again from 0 when the loss
     improves."""
@@ -204,7 +205,7 @@ def does_not_restore():
 
 
 @EarlyStopping.mistake(
-    replace={"bad_epochs += 1": "bad_epochs += 1\n            self.best_weights = copy.deepcopy(model.state_dict())"}
+    replace={"        return": "        self.best_weights = copy.deepcopy(model.state_dict())\n        return"}
 )
 def keeps_the_last():
     """You restore the weights of the last epoch. Keep a copy only when the loss has improved."""
@@ -212,14 +213,14 @@ def keeps_the_last():
 
 @EarlyStopping.mistake(replace={'float("inf")': 'float("-inf")', "< self.best_loss -": "> self.best_loss +"})
 def higher_is_better():
-    """You treat a higher loss as better. A loss is better when it is lower: start from `float("inf")` and look for
+    """You treat a higher loss as better. A loss is better when it is lower: start from `math.inf` and look for
     falls."""
 
 
 @EarlyStopping.mistake(replace={'float("inf")': "1.0"})
 def starts_at_one():
     """Your best loss starts at a number that a loss can lie above: then the first epoch is no improvement. Start from
-    `float("inf")`, which every loss is below."""
+    `math.inf`, which every loss is below."""
 
 
 @EarlyStopping.mistake(replace={"if validation_loss < self": "if validation_loss <= self"})
@@ -375,13 +376,14 @@ quiz_1 = Quiz(
 
 quiz_2 = Quiz(
     """
-    Early stopping with patience 2 has stopped after epoch 6 and restored the best weights. Of which epoch?
-    a) Epoch 4
-       ✓ Right: epochs 5 and 6 were the two in a row that didn't improve on it.
-    b) Epoch 5
-       ✗ Then only one epoch without improvement would have followed, and training would have gone on.
-    c) Epoch 6
-       ✗ Epoch 6 is where it stopped, because that epoch was no improvement.
+    After two epochs a BERT with frozen lower layers has the higher validation loss; after twelve it has the lower one.
+    Each figure is a mean over five seeds, far outside the spread. What do you report?
+    a) Freezing helps: the longer training is the better test
+       ✗ Longer is not better here, it is another question. Who trains for two epochs would be badly advised.
+    b) The two contradict each other, so one of them must be chance
+       ✗ They don't: early there is little to cure, later there is much. And chance was ruled out by the seeds.
+    c) Both, each with its number of epochs
+       ✓ Right. Whether a cure helps depends on how far the illness has gone.
     """
 )
 
