@@ -1,6 +1,7 @@
 """Your own texts on the command line: from a file to a model in a folder, to another file's answers, and to a page."""
 
 import csv
+import inspect
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from transformers import BertConfig, BertModel
 from helpers import training
 from helpers.models import load_classifier, load_tokenizer, saved_facts
 from helpers.track import QUICK
-from tools import own, own_page
+from tools import commands, own, own_page
 from tools.ground import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,6 +200,13 @@ def test_a_file_or_a_setting_that_cannot_train_is_one_sentence_and_leaves_nothin
     assert "\n" not in str(problem.value) and tree() == before
 
 
+def test_the_columns_are_named_whatever_stands_between_them(tiny):
+    texts, labels = rows_of(["no", "ja"], 30)
+    write("my.csv", {"body": texts, "größe": labels}, sep=";", encoding="cp1252")
+    with pytest.raises(Problem, match=r"among .*'body', 'größe'"):
+        finetune("my.csv", "model", tiny, text="body")
+
+
 def test_a_finished_model_is_neither_replaced_nor_the_start_of_another(model, tiny):
     texts, labels = rows_of(["no", "ja"], 30)
     write("my.csv", {"text": texts, "label": labels})
@@ -259,6 +267,33 @@ def test_what_cannot_be_classified_is_one_sentence_and_nothing_half_written(cont
     with pytest.raises(Problem, match=f"(?s){sentence}"):
         classify(**{"model": model, **options})
     assert tree() == before
+
+
+# ------------------------------------------------------------------------------------------------------ the commands
+
+COMMANDS = [
+    "finetune my.csv --out m",
+    "finetune my.csv --text a --label b --out m --model d --epochs 2 --learning-rate 0.5 --max-tokens 9 --keep best",
+    "finetune my.csv --out m --seed 1",
+    "classify m new.csv --out answers.csv",
+    "classify m new.csv --text a --out answers.csv",
+    "try m",
+    "try m --port 8000 --no-browser",
+]
+
+
+@pytest.mark.parametrize("typed", COMMANDS)
+def test_what_is_typed_arrives(typed, monkeypatch):
+    handed = []
+    monkeypatch.setattr(commands, "set_up", lambda pack: None)
+    monkeypatch.setattr(commands, "hand_over", handed.append)
+    commands.main(typed.split())
+    name, options = handed[0][-2:]
+    does = {"finetune": own.finetune, "classify": own.classify, "try": own_page.serve}[name]
+    given = inspect.signature(does).bind(**json.loads(options)).arguments
+    if name == "try":
+        assert given.pop("browser") is ("--no-browser" not in typed)
+    assert sorted(map(str, given.values())) == sorted(part for part in typed.split()[1:] if part[:2] != "--")
 
 
 # --------------------------------------------------------------------------------------------------------- the page

@@ -42,9 +42,11 @@ IN_A_COMMAND = {
         "run the command as you did before to go on, or delete that folder to begin again"
     ),
     "give `train` another checkpoint_dir": "name another folder with --out",
+    "encode the reviews with max_tokens=": "train again with --max-tokens ",
     "Make the model anew and train it": "Delete the unfinished training, and train",
 }
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #000; max-width: 60rem; margin: 2rem auto }
+body { padding: 0 1rem }
 table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #999 }
 .said { white-space: pre-wrap; overflow-wrap: anywhere } .shown { overflow-x: auto }"""
 

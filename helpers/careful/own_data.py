@@ -173,11 +173,12 @@ def _csv_rows(path, text_column, label_column):
 
 def _header(path, file, *wanted):
     """Return the delimiter of an open CSV file and the names of its columns, among which those are that are wanted."""
+    found = {}
     for delimiter in "\t;,":  # Excel writes semicolons where the comma is the decimal sign
         file.seek(0)
-        header = [name.strip("\ufeff \t") for name in next(csv.reader(file, delimiter=delimiter), [])]
-        if all(name in header for name in wanted):
-            break
+        found[delimiter] = [name.strip("\ufeff \t") for name in next(csv.reader(file, delimiter=delimiter), [])]
+    delimiter = max(found, key=lambda one: (all(name in found[one] for name in wanted), len(found[one])))
+    header = found[delimiter]
     _check_columns(path, header, *wanted)
     file.seek(0)
     return delimiter, header
