@@ -210,6 +210,7 @@ def printed(cell):
             rows = output.data["text/plain"].splitlines()
             width = sum(max(map(len, column)) + 3 for column in zip(*(row.split(" | ") for row in rows), strict=False))
             shown.append((markup, width, 1.5 * len(rows)))
+            room = max(2, room - 3 * len(rows) // 2)
         elif output.get("name") == "stdout" and room > 0:
             lines = [line for long in output.text.splitlines() for line in wrapped(long)]
             lines = lines[: room - 1] + ["…"] if len(lines) > room else lines
