@@ -40,8 +40,12 @@ class NotebookAccessError(Error): pass
 def get(name): raise SecretNotFoundError(name)
 """,
 }
-# The environment of these tests makes the course importable everywhere (course.pth); Colab's has not heard of it.
-ALONE = "import os, sys\nsys.path[:] = [place for place in sys.path if not os.path.exists(f'{place}/start.py')]\n"
+# The environment of these tests makes the course importable everywhere (course.pth, or pip's --editable); Colab's has
+# not heard of it.
+ALONE = """import os, sys
+sys.path[:] = [place for place in sys.path if not os.path.exists(f"{place}/start.py")]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
+"""
 STARTUP = "import google.colab\nget_ipython().__class__ = google.colab._shell.Shell\n"
 
 
