@@ -15,20 +15,21 @@ from helpers.careful.computer import track_and_device
 
 @dataclass(frozen=True)
 class Transfer:
-    """Notebook 01: four learners on the Rotten Tomatoes sentences, then two of them on whole IMDb reviews."""
+    """Notebook 01: four learners on the Rotten Tomatoes sentences."""
 
     labels: tuple = (50, 200, 800)
-    epochs: tuple = (8, 4, 2)  # one for each number of labels: fewer sentences, more epochs
-    trainings: tuple = (2, 1, 1)  # of each network, for each number of labels
+    epochs: tuple = (16, 4, 2)  # one for each number of labels: fewer sentences, more epochs
+    trainings: tuple = (3, 2, 2)  # fine-tunings, for each number of labels
+    rates: tuple = (2e-5, 1e-4, 3e-4, 1e-3)  # tried for fine-tuning; for random weights the last two
     draws: int = 5  # of the two cheap learners
     pool: int = 1600  # sentences that are drawn from
     more_labels: int = 6000  # for word counts alone
+    choosing: int = 300  # sentences to choose by; the next number is of those to compare on
     validation: int = 1000
-    imdb_labels: int = 1000
 
-    gpu = {"labels": (100, 600, 3600), "pool": 5000, "imdb_labels": 5000}
+    gpu = {"labels": (100, 600, 3600), "pool": 5000}
     quick = {"labels": (8, 16, 24), "epochs": (2, 1, 1), "trainings": (1, 1, 1), "draws": 2, "pool": 48}
-    quick |= {"more_labels": 96, "validation": 40, "imdb_labels": 32}
+    quick |= {"rates": (1e-4, 3e-4), "more_labels": 96, "choosing": 16, "validation": 40}
 
 
 @dataclass(frozen=True)

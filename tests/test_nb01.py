@@ -8,6 +8,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, BertFor
 
 from helpers.exercises import nb01
 from helpers.models import freeze, packaged_model
+from helpers.track import GPU, LAPTOP, QUICK
 
 
 def test_only_the_head_is_newly_initialized():
@@ -26,8 +27,17 @@ def test_the_models_makers_list_no_set_of_reviews_with_their_sentiment():
         assert not [name for name in names if word in name], word
 
 
+@pytest.mark.parametrize("track", [LAPTOP, GPU, QUICK], ids=lambda track: track.name)
+def test_the_sizes_of_a_track_fit_together(track):
+    """The gpu track's are run by nobody here."""
+    sizes = track.transfer
+    assert len(sizes.labels) == len(sizes.epochs) == len(sizes.trainings) == 3
+    assert sizes.labels[-1] <= sizes.pool <= sizes.more_labels and list(sizes.labels) == sorted(sizes.labels)
+    assert len(sizes.rates) >= 2 and list(sizes.rates) == sorted(sizes.rates)  # the last two are for random weights
+
+
 @pytest.mark.parametrize("k", range(5))
-def test_exercise_3_freezes_what_load_classifier_freezes(k):
+def test_exercise_4_freezes_what_load_classifier_freezes(k):
     config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16)
     torch.manual_seed(0)
     by_hand, by_helper = BertForSequenceClassification(config), BertForSequenceClassification(config)

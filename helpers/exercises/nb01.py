@@ -2,10 +2,81 @@
 
 from helpers.exercises import Quiz, exercise, progress_of
 
-# Exercise 1: read a curve
+# Exercise 1: choose a learning rate
+
+_RATES = {2e-5: [0.50, 0.53], 1e-4: [0.72, 0.74], 3e-4: [0.66, 0.77], 1e-3: [0.50, 0.50]}
+
+
+@exercise(
+    title="Choose a learning rate",
+    cases={
+        "four rates, two trainings each; one training at 3e-4 was lucky": (_RATES,),
+        "two rates with the same mean": ({1e-4: [0.75, 0.50], 3e-4: [0.625, 0.625]},),
+        "the same two, the larger rate first": ({3e-4: [0.625, 0.625], 1e-4: [0.75, 0.50]},),
+        "three trainings at one rate, one at the other": ({1e-4: [0.60, 0.61, 0.62], 3e-4: [0.70]},),
+        "the largest rate is best": ({2e-5: [0.5], 1e-4: [0.55], 3e-4: [0.64]},),
+        "the first training at 1e-4 was lucky": ({1e-4: [0.74, 0.60], 3e-4: [0.70, 0.71]},),
+        "one training at 3e-4 was unlucky": ({1e-4: [0.70, 0.71], 3e-4: [0.65, 0.80]},),
+        "a single rate": ({5e-5: [0.7, 0.6, 0.8]},),
+    },
+    hints=[
+        "`trials[rate]` is the list of accuracies of that rate. Its mean is its sum, divided by how many there are.",
+        "`sum(trials[rate]) / len(trials[rate])`. Now you need the key of `means` whose value is largest.",
+        "`max(means, key=means.get)` goes through the keys and compares their values; of equals it takes the first.",
+    ],
+    praise="Mind that the winner's own figure is a little too good: it won partly by luck. Measure it on other texts.",
+)
+def choose_rate(trials):
+    means = {}
+    for rate in sorted(trials):
+        means[rate] = sum(trials[rate]) / len(trials[rate])
+    return max(means, key=means.get)
+
+
+@choose_rate.mistake(replace={"sum(trials[rate]) / len(trials[rate])": "max(trials[rate])"})
+def the_luckiest_training():
+    """You choose the rate of the single best training. One lucky draw makes no good rate: compare the means."""
+
+
+@choose_rate.mistake(replace={"sum(trials[rate]) / len(trials[rate])": "min(trials[rate])"})
+def the_unluckiest_training():
+    """You compare the worst trainings of each rate. Compare the means."""
+
+
+@choose_rate.mistake(replace={" / len(trials[rate])": ""})
+def adds_without_dividing():
+    """You compare sums, so a rate that was tried more often wins. Divide by the number of its trainings."""
+
+
+@choose_rate.mistake(replace={"sum(trials[rate]) / len(trials[rate])": "trials[rate][0]"})
+def first_training_only():
+    """You look at the first training of each rate alone. Take the mean of all of them."""
+
+
+@choose_rate.mistake(replace={"max(means, key": "max(reversed(means), key"})
+def larger_of_two_equals():
+    """Of two rates with the same mean you return the larger. The smaller one is the safer choice."""
+
+
+@choose_rate.mistake(replace={"max(means, key": "min(means, key"})
+def lowest_mean():
+    """You return the rate with the lowest mean. That would be right for a loss; of accuracies the highest is best."""
+
+
+@choose_rate.mistake(replace={"max(means, key=means.get)": "max(means.values())"})
+def mean_instead_of_rate():
+    """You return the best mean. Return the rate that reached it."""
+
+
+@choose_rate.mistake(replace={"max(means, key=means.get)": "max(means)"})
+def always_the_largest_rate():
+    """You return the largest rate, whatever its accuracies are: `max(means)` compares the keys. Compare the means."""
+
+
+# Exercise 2: read a curve
 
 _CURVE = [(50, 0.55), (200, 0.67), (800, 0.71), (3200, 0.79)]
-_SHARE = "before[0] * (after[0] / before[0]) ** share"
+_POWER = "factor**share"
 
 
 @exercise(
@@ -22,11 +93,10 @@ _SHARE = "before[0] * (after[0] / before[0]) ** share"
         "65% on a curve that gets there twice": ([(100, 0.60), (200, 0.70), (400, 0.62), (800, 0.74)], 0.65),
     },
     hints=[
-        "First the share of the way: how far the target lies above the point before, divided by how far the point "
-        "after does. `share = (target - before[1]) / (after[1] - before[1])`.",
-        "On a logarithmic axis, going the whole way multiplies the labels by `after[0] / before[0]`. Half of the way "
-        "multiplies them by the square root of that.",
-        "The labels are `before[0] * (after[0] / before[0]) ** share`.",
+        "The share: how far the target lies above the point before, divided by how far the point after does.",
+        "A point is (labels, accuracy), so `before[1]` is an accuracy: `share` is "
+        "`(target - before[1]) / (after[1] - before[1])`.",
+        "On a logarithmic axis steps multiply. From 100 labels to 400 the factor is 4: `after[0] / before[0]`.",
     ],
     tolerance=0.005,  # an answer rounded to whole labels is right
     praise="Such a reading tells you how many labels to buy before you buy them.",
@@ -39,25 +109,38 @@ def labels_for(curve, target):
     for before, after in pairwise(curve):
         if before[1] < target <= after[1]:
             share = (target - before[1]) / (after[1] - before[1])
-            return before[0] * (after[0] / before[0]) ** share
+            factor = after[0] / before[0]
+            return before[0] * factor**share
     return None
 
 
-@labels_for.mistake(replace={_SHARE: "before[0] + (after[0] - before[0]) * share"})
+@labels_for.mistake(replace={_POWER: "(1 + (factor - 1) * share)"})
 def on_a_plain_axis():
     """Your line is straight on a plain axis of labels. On a logarithmic axis equal steps multiply: multiply the
     labels before by `(after[0] / before[0]) ** share`."""
 
 
-@labels_for.mistake(replace={_SHARE: "after[0]"})
+@labels_for.mistake(replace={_POWER: "factor"})
 def next_point():
     """You answer the next measured point. The line reaches the target before that point: find where."""
 
 
-@labels_for.mistake(replace={_SHARE: "before[0]"})
+@labels_for.mistake(replace={_POWER: "1"})
 def point_before():
     """You answer the last measured point below the target. There the line hasn't reached it yet: go `share` of the
     way on."""
+
+
+@labels_for.mistake(replace={_POWER: "factor * share"})
+def multiplies_by_the_share():
+    """You multiply by the share. On a logarithmic axis the whole way multiplies by `factor`, and half of it by the
+    square root of `factor`: use `** share`."""
+
+
+@labels_for.mistake(replace={"after[0] / before[0]": "after[0] - before[0]"})
+def adds_up_the_way():
+    """Your factor is how many labels are added on the way. On a logarithmic axis a step multiplies: divide the labels
+    of the point after by those of the point before."""
 
 
 @labels_for.mistake(replace={"(target - before[1]) /": "(after[1] - target) /"})
@@ -81,7 +164,7 @@ def last_crossing():
     """A curve that dips can reach the target more than once. Take the first time: those are the fewest labels."""
 
 
-# Exercise 2: choose the learner for a budget
+# Exercise 3: choose the learner for a budget
 
 
 def _budgets():
@@ -108,18 +191,19 @@ def _budgets():
     minutes=8,
     cases=_budgets,
     hints=[
-        'A list with a condition: `[learner for learner in learners if learner["seconds"] <= …]`.',
-        'You need the best accuracy of the affordable ones: `max(learner["accuracy"] for learner in affordable)`.',
-        "`good_enough` holds the affordable learners whose accuracy is at least that best accuracy minus `margin`.",
+        "A learner is affordable if its seconds are at most those that there are.",
+        'So the first condition is `learner["seconds"] <= seconds`.',
+        'The best accuracy of those that fit is `max(learner["accuracy"] for learner in affordable)`. Good enough is '
+        "what lies at most `margin` below it.",
     ],
-    praise="With a margin of the size of the noise, this is how the decision table of section 9 was made.",
+    praise="With a margin of the size of the noise, this is how the decision table of section 10 was made.",
 )
 def choose(learners, seconds, margin):
     affordable = [learner for learner in learners if learner["seconds"] <= seconds]
     if not affordable:
         return None
-    best = max(learner["accuracy"] for learner in affordable)
-    good_enough = [learner for learner in affordable if learner["accuracy"] >= best - margin]
+    least = max(learner["accuracy"] for learner in affordable) - margin
+    good_enough = [learner for learner in affordable if learner["accuracy"] >= least]
     return min(good_enough, key=lambda learner: learner["seconds"])["name"]
 
 
@@ -129,13 +213,13 @@ def forgets_the_budget():
     first."""
 
 
-@choose.mistake(replace={"best - margin": "best"})
+@choose.mistake(replace={" - margin": ""})
 def always_the_best():
     """You choose the most accurate learner that fits, however little it wins by. A faster one within `margin` of it
     is preferred."""
 
 
-@choose.mistake(replace={"best - margin": "0"})
+@choose.mistake(replace={">= least": ">= 0"})
 def always_the_fastest():
     """You choose the fastest learner, however inaccurate. Keep only those within `margin` of the best that fits,
     then take the fastest of them."""
@@ -157,7 +241,7 @@ def exactly_affordable_left_out():
     """A learner that takes exactly the seconds there are fits too: compare with `<=`."""
 
 
-@choose.mistake(replace={">= best": "> best"})
+@choose.mistake(replace={">= least": "> least"})
 def exactly_good_enough_left_out():
     """A learner that lies exactly `margin` behind is good enough, and so is the best one itself: compare with `>=`."""
 
@@ -167,7 +251,7 @@ def learners_instead_of_name():
     """You return the whole learner. Return its name: `learner["name"]`."""
 
 
-# Exercise 3: freeze the lowest layers
+# Exercise 4: freeze the lowest layers
 
 
 def _what_trains(answer, k):
@@ -260,13 +344,13 @@ quiz_1 = Quiz(
 
 quiz_2 = Quiz(
     """
-    What is the difference between frozen features and fine-tuning?
-    a) With frozen features the network's weights stay as they are; fine-tuning moves them
-       ✓ Right. Only the small learner on top of the features is trained.
-    b) Frozen features need no labels
-       ✗ The network needs none any more, but the logistic regression on top learns from labels.
-    c) Fine-tuning trains the head, and frozen features train the layers below it
-       ✗ Fine-tuning trains everything, head and layers. With frozen features no layer is trained.
+    What does attention do with the vector of a token?
+    a) It mixes vectors of the other tokens into it, more of some than of others
+       ✓ Right. That is how the vector of *good* comes to know of the *not* before it.
+    b) It decides whether the token is important enough to be kept
+       ✗ No token is dropped. All of them go on to the next layer, each with a changed vector.
+    c) It looks the token up in a table with one row for each token
+       ✗ Those are the embeddings. There the vector is still the same in every sentence.
     """
 )
 
@@ -288,14 +372,15 @@ quiz_3 = Quiz(
 
 quiz_4 = Quiz(
     """
-    A random forest with `warm_start=True` is fitted on old data, then on new data with more trees. What happens to
-    the old trees?
-    a) They stay exactly as they are; only the added trees have seen the new data
-       ✓ Right: the forest grows, but nothing that it had learned is adjusted.
-    b) They adjust their thresholds a little to the new data
-       ✗ That would be fine-tuning. A threshold has no gradient to follow, so it stays where it is.
-    c) They are dropped and fitted again on the new data
-       ✗ That happens without `warm_start`, and to a single tree always.
+    A colleague fine-tunes BERT with a rate of 0.01. Her model gives every sentence the same answer. She trains the
+    same network from random weights with that rate, gets the same, and concludes that pre-training is of no use here.
+    What do you say?
+    a) Each of the two needs its own learning rate, chosen on sentences kept for choosing; only then compare
+       ✓ Right. Both were broken by steps that are too large, so nothing was compared but two accidents.
+    b) She is right: both had the same rate and the same sentences, so the comparison is fair
+       ✗ Equal treatment is fair only if it suits both. This rate suits neither.
+    c) She should take the rate that is best on the sentences on which she compares the two
+       ✗ Then the winner is partly lucky with just these sentences. Choose on one set, compare on another.
     """
 )
 
