@@ -93,7 +93,7 @@ def test_a_timetable_adds_up_names_what_there_is_and_has_breaks(name):
         computed |= set(computing)
         if "teach" in block:
             assert set(block["sections"]) <= set(guide.sections_of(block["teach"]))
-            if name != "half a day" and block != {"teach": "03", "sections": [1, 3, 4, 5]}:  # compute next to nothing
+            if name != "half a day" and block != {"teach": "03", "sections": [3, 4, 5]}:  # compute next to nothing
                 assert block["teach"] in computed, f"{block} is taught before it has computed"
             taught[block["teach"]] = max(block["sections"])
         if "exercises" in block:

@@ -472,7 +472,7 @@ quiz_4 = Quiz(
     b) No: after many epochs it has memorised them; look at the first epoch or at new reviews
        ✓ Right. Memorising is not learning: on reviews that it hasn't seen it is left with chance.
     c) No: 95% is within the noise of 50%
-       ✗ With 100 reviews chance stays between 40% and 60%, with more it stays closer. Section 10 shows it.
+       ✗ With 100 reviews chance stays between 40% and 60%, with more it stays closer.
     """
 )
 
