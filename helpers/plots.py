@@ -5,6 +5,7 @@ import html
 import io
 import numbers
 
+import IPython.display
 import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
 
@@ -37,14 +38,12 @@ def show(figure, alt):
     alt states the finding, in a sentence, for everyone who can't see the picture. It is also what stands where
     notebooks are shown as plain text.
     """
-    from IPython.display import display
-
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     picture = f'<img alt="{html.escape(alt, quote=True)}" src="{source}" style="max-width: 100%">'
-    display({"text/html": picture, "text/plain": f"Picture: {alt}"}, raw=True)
+    IPython.display.display({"text/html": picture, "text/plain": f"Picture: {alt}"}, raw=True)
 
 
 def label_line(axes, x, y, text, colour, *, dy=0):
@@ -62,12 +61,10 @@ def history(record):
     epochs = range(1, len(record.train_loss) + 1)
     axes.plot(epochs, record.train_loss, color=BLUE, marker="o")
     label_line(axes, epochs[-1], record.train_loss[-1], "training", BLUE)
-    axes.set(
-        xlabel="epoch", ylabel="loss", title="Loss after each epoch", xticks=epochs, xlim=(0.8, epochs[-1] * 1.2 + 0.3)
-    )
-    axes.set_ylim(bottom=0)
-    first, last = record.train_loss[0], record.train_loss[-1]
-    finding = f"Training loss goes from {first:.2f} to {last:.2f} in {len(epochs)} epochs."
+    axes.set(xlabel="epoch", ylabel="loss", title="Loss after each epoch", xticks=epochs, ylim=(0, None))
+    axes.set_xlim(0.8, epochs[-1] * 1.2 + 0.3)
+    finding = f"Training loss goes from {record.train_loss[0]:.2f} to {record.train_loss[-1]:.2f}"
+    finding += f" in {len(epochs)} epochs."
     if record.validation_loss:
         best = record.best_epoch
         axes.plot(epochs, record.validation_loss, color=ORANGE, marker="s", linestyle="--")
@@ -78,18 +75,12 @@ def history(record):
 
 def table(rows, *, columns):
     """Show rows (lists of text or numbers) as a table with header cells. Fractions keep three decimals."""
-    from IPython.display import display
-
-    display(both_ways(rows, columns), raw=True)
+    IPython.display.display(both_ways(rows, columns), raw=True)
 
 
 def measured(**figures):
     """Show the figures that this run of the notebook measured, and carry them in the output for `start.py run`."""
-    from IPython.display import display
-
-    figures = {
-        name: int(value) if isinstance(value, numbers.Integral) else float(value) for name, value in figures.items()
-    }
+    figures = {name: int(v) if isinstance(v, numbers.Integral) else float(v) for name, v in figures.items()}
     rows = [[name.replace("_", " "), value] for name, value in figures.items()]
     table = both_ways(rows, ["What you measured", "Value"])
-    display(table | {"application/vnd.course.figures+json": figures}, raw=True)
+    IPython.display.display(table | {"application/vnd.course.figures+json": figures}, raw=True)

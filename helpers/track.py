@@ -52,7 +52,6 @@ class Training:
     memorise_epochs: int = 20
     check_rate: float = 2e-4
 
-    gpu = {}
     quick = {"small": 32, "small_tokens": 24, "memorise_epochs": 3}
 
 
@@ -90,13 +89,30 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class OwnTexts:
+    """Notebook 06: one careful training on a file of short texts, and small ones that choose and compare."""
+
+    most: int = 100_000  # texts of each split
+    epochs: int = 3
+    trial: int = 96  # training texts of the small trainings
+    trial_epochs: int = 3
+    weight_epochs: int = 5
+    few: tuple = (8, 16, 32)  # labels of each class
+    few_steps: int = 24
+    draws: int = 2  # of what is compared
+
+    gpu = {"draws": 5}
+    quick = {"most": 200, "epochs": 1, "trial": 40, "trial_epochs": 1, "weight_epochs": 2}
+    quick |= {"few": (1, 2, 3), "few_steps": 2, "draws": 1}
+
+
+@dataclass(frozen=True)
 class Machines:
     """Notebook 08: one short training in one process and in two (Rotten Tomatoes sentences)."""
 
     reviews: int = 796  # the last batch of 16 has 12, so that it must be shared with care
     tokens: int = 32
 
-    gpu = {}
     quick = {"reviews": 60, "tokens": 24}
 
 
@@ -110,6 +126,7 @@ class Track:
     training: Training = Training()
     overfitting: Overfitting = Overfitting()
     evaluation: Evaluation = Evaluation()
+    own_texts: OwnTexts = OwnTexts()
     machines: Machines = Machines()
 
     # What several notebooks share
@@ -129,7 +146,6 @@ class Track:
 
     gpu = {"name": "gpu", "use_hub": True, "imdb_train": None, "imdb_validation": 2500, "imdb_test": None}
     gpu |= {"max_tokens": 256, "batch_size": 32, "learning_rate": 2e-5}
-    # A few dozen reviews: proves that every cell runs, and claims nothing about learning.
     quick = {"name": "quick", "claims": False, "imdb_train": 32, "imdb_validation": 24, "imdb_test": 40}
     quick |= {"max_tokens": 32, "batch_size": 8, "epochs": 2}
 
@@ -141,7 +157,7 @@ class Track:
 def _other(name):
     """Return the track "gpu" or "quick": the laptop track with what differs there, in each notebook too."""
     notebooks = {field.name: field.default for field in fields(Track) if is_dataclass(field.default)}
-    notebooks = {notebook: replace(sizes, **getattr(sizes, name)) for notebook, sizes in notebooks.items()}
+    notebooks = {notebook: replace(sizes, **getattr(sizes, name, {})) for notebook, sizes in notebooks.items()}
     return Track(**notebooks, **getattr(Track, name))
 
 

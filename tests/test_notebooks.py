@@ -32,6 +32,10 @@ FIGURES = {
         "test_reviews test_accuracy test_accuracy_low test_accuracy_high precision recall f1 "
         "calibration_error_before calibration_error_after other_domain_accuracy other_domain_accuracy_word_counts"
     ),
+    "06": (
+        "classes test_texts macro_f1 macro_f1_low macro_f1_high baseline_macro_f1 onnx_megabytes int8_megabytes "
+        "milliseconds_torch milliseconds_int8 answers_changed_by_int8"
+    ),
     "08": "processes largest_weight_difference speedup",
 }
 
