@@ -54,6 +54,7 @@ def python_with_a_hub(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", tools.notebooks(), ids=lambda path: path.stem)
 def test_a_notebook_runs_with_a_model_of_twelve_layers(path, python_with_a_hub, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (python_with_a_hub, ROOT, ROOT / "tests"))))
