@@ -160,14 +160,14 @@ def test_doubtful_labels_by_hand_are_those_of_the_exercise():
 
 
 @pytest.mark.slow
-def test_a_file_that_the_course_never_saw_goes_all_the_way(tmp_path, run_notebook=None):
+def test_a_file_that_the_course_never_saw_goes_all_the_way(tmp_path):
     """Semicolons, Windows-1252, an unnamed index column, 400 rows, three classes whose names hold accents."""
     import nbformat
     from nbclient import NotebookClient
 
     random = numpy.random.default_rng(0)
     words = {"Küche & Bad": "Tisch Löffel Herd", "Büro": "Stift Papier Akte", "Straße nach Süden": "Auto Weg Brücke"}
-    rows = ["index;text;label".replace("index", "")]
+    rows = [";text;label"]
     for number in range(400):
         label = list(words)[number % 10 % 3]
         text = " ".join(random.permutation([*words[label].split(), *"der die das und aber nur".split(), str(number)]))
