@@ -51,6 +51,7 @@ class Training:
     small_tokens: int = 64
     memorise_epochs: int = 20
     check_rate: float = 2e-4
+    rate_too_high: float = 3e-3
 
     quick = {"small": 32, "small_tokens": 24, "memorise_epochs": 3}
 

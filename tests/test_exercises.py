@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
@@ -26,6 +27,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
+from helpers.batches import make_loader
 from helpers.exercises import Exercise, Quiz, ____, exercise, nb02, nb03, nb04, nb05, progress_of
 from helpers.exercises.engine import Progress, tasks_of, told
 from helpers.exercises.solve import exercise_name, solved
@@ -1078,6 +1080,22 @@ def test_of_two_mistakes_in_early_stopping_the_missing_copy_is_told(second):
     # Would catch a first case in which two mistakes mix, so that neither is named.
     both = nb04.EarlyStopping._changed({"copy.deepcopy(model.state_dict())": "model.state_dict()", **second})
     assert told(nb04.keeps_no_copy) in nb04.EarlyStopping.check(both).message
+
+
+def test_the_losses_of_the_trainer_are_those_of_train(monkeypatch):
+    # Would catch a library whose Trainer counts warm-up, decay or clipping in another way than the exercise says.
+    from helpers import training
+
+    monkeypatch.setattr(
+        training, "mixed_precision", lambda _: (nullcontext, torch.amp.GradScaler("cpu", enabled=False))
+    )
+
+    def with_train(model, rows, tokenizer, folder):
+        ids, labels = [row["input_ids"] for row in rows], [row["labels"] for row in rows]
+        loader = make_loader(ids, labels, tokenizer, batch_size=16, shuffle=True)
+        return training.train(model, loader, epochs=6, learning_rate=1e-3, warmup=0, progress=False).step_loss
+
+    assert nb03.train_with_trainer.check(with_train).state == "correct"
 
 
 def test_the_score_that_divides_by_zero_is_the_one_that_is_named():

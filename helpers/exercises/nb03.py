@@ -428,6 +428,165 @@ def one_sentence():
     all of them."""
 
 
+# Exercise 4: the same answer to everything
+
+
+def _some_logits():
+    """Logits with their case: who gives one class to all, and who doesn't."""
+    import numpy
+
+    return {
+        "3 reviews, both classes": (numpy.array([[1.9, 1.6], [0.2, 0.9], [-0.3, 0.8]]),),
+        "4 reviews, all of class 1 with different scores": (numpy.array([[0.1, 0.3], [-1, 2], [0.2, 0.5], [0, 0.9]]),),
+        "2 reviews, both of class 0": (numpy.array([[0.7, 0.2], [1.4, -1.1]]),),
+        "5 reviews, one unlike the others": (numpy.array([[0, 1], [0, 2], [0, 1.5], [0.3, 0.2], [0, 0.7]]),),
+        "3 reviews and 3 classes, all of class 2": (numpy.array([[0, 1, 2], [0.5, -1, 0.6], [0.1, 0.2, 0.3]]),),
+    }
+
+
+@exercise(
+    title="The same answer to everything",
+    cases=_some_logits,
+    hints=[
+        "The class of a review is the place of the highest score in its row: `logits.argmax(axis=1)`.",
+        "Compare all of `said` with its first element. `.all()` says whether a whole array of truth values is true.",
+    ],
+    praise="Call it on validation reviews after each training: a model that says one thing to all raises no error.",
+)
+def constant_class(logits):
+    said = logits.argmax(axis=1)
+    if (said == said[0]).all():
+        return int(said[0])
+    return None
+
+
+@constant_class.mistake(replace={"(said == said[0])": "(logits == logits[0])"})
+def compares_the_scores():
+    """You compare the scores. They differ from review to review even where the class is always the same: compare the
+    classes, `said`."""
+
+
+@constant_class.mistake(replace={"axis=1": "axis=0"})
+def looks_down_the_columns():
+    """With `axis=0` you get, for each class, the review that has most of it. The class of each review is the highest
+    score in its *row*: `axis=1`."""
+
+
+@constant_class.mistake(replace={"int(said[0])": "int(said[0]) or None"})
+def takes_class_0_for_nothing():
+    """Where the model always gives class 0 you return `None`: in Python 0 counts as false. Ask whether all classes are
+    equal, not whether the class is true."""
+
+
+@constant_class.mistake(replace={"(said == said[0]).all()": "(said == said[0]).mean() > 0.7"})
+def puts_up_with_exceptions():
+    """One review with another class is enough for `None`: the model doesn't say the same to everything."""
+
+
+@constant_class.mistake(
+    replace={"return None": "return int(numpy.bincount(said).argmax())", "said = ": "import numpy\n\n    said = "}
+)
+def never_says_none():
+    """Your function gives a class in any case. Where the reviews get more than one class it must return `None`."""
+
+
+# Exercise 5: the same training with the library's Trainer
+
+
+def _sixteen_reviews():
+    """Sixteen short reviews as token ids: one batch, so that their order doesn't matter."""
+    import random
+
+    dice = random.Random(0)
+    return [
+        {"input_ids": [101, *dice.choices(range(1000, 2000), k=dice.randrange(3, 12)), 102], "labels": place % 2}
+        for place in range(16)
+    ]
+
+
+def _losses_of_trainer(answer):
+    """The losses of the answer on a tiny BERT without dropout. (`Trainer` warns of a GPU that isn't there.)"""
+    import tempfile
+    import warnings
+
+    import torch
+
+    from helpers.models import load_tokenizer
+
+    model = _tiny_bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)  # so that there is something to learn
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {"the loss of each step": answer(model, _sixteen_reviews(), load_tokenizer(), folder)}
+
+
+@exercise(
+    title="The same training with Trainer",
+    minutes=10,
+    cases={"16 reviews on a tiny BERT": ()},
+    run=_losses_of_trainer,
+    hints=[
+        "Three of the blanks stand in the call of `train`, and the fourth in the text below it.",
+        "After the warm-up the rate falls in a straight line. The adjective for that goes into `lr_scheduler_type`, in "
+        "quotes; section 6 uses it.",
+        "A loss for each step: it should note one after every single step.",
+    ],
+    praise="The same losses: there is no magic in either. Mind what `Trainer` does when you say nothing: 3 epochs, "
+    "batches of 8, a rate of 5e-5, no weight decay, a loss every 500 steps.",
+    tolerance=1e-3,
+    time_limit=60,
+)
+def train_with_trainer(model, rows, tokenizer, folder):
+    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
+    settings = TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=6,
+        per_device_train_batch_size=16,
+        learning_rate=1e-3,
+        lr_scheduler_type="linear",
+        weight_decay=0.01,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+    )
+    pad = DataCollatorWithPadding(tokenizer)
+    trainer = Trainer(model, settings, train_dataset=rows, data_collator=pad)
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+@train_with_trainer.mistake(without="num_train_epochs")
+def three_epochs():
+    """These are three epochs, which is what `Trainer` does when it isn't told. Say `num_train_epochs`."""
+
+
+@train_with_trainer.mistake(without="per_device_train_batch_size")
+def batches_of_eight():
+    """There are twice as many steps as there should be: your batches hold 8 reviews and not 16."""
+
+
+@train_with_trainer.mistake(without="learning_rate=")
+def default_rate():
+    """The loss hardly falls: the rate is `Trainer`'s own, 5e-5. The call of `train` above has another one."""
+
+
+@train_with_trainer.mistake(replace={'"linear"': '"constant"'})
+def rate_that_never_falls():
+    """The rate stays where it is. In `train` it falls in a straight line to zero once the warm-up is over."""
+
+
+@train_with_trainer.mistake(replace={'"linear"': '"cosine"'})
+def rate_on_a_wave():
+    """The rate falls on a cosine, as in exercise 2. In `train` it falls in a straight line."""
+
+
+@train_with_trainer.mistake(replace={"logging_steps=1,": "logging_steps=500,"})
+def notes_no_loss():
+    """No loss was noted, because the training ends before the first note. Note one after every step."""
+
+
 quiz_1 = Quiz(
     """
     A new classifier with 5 equally frequent classes has a first loss of 4.2. What do you do?
