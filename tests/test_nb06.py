@@ -160,6 +160,7 @@ def test_doubtful_labels_by_hand_are_those_of_the_exercise():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_file_that_the_course_never_saw_goes_all_the_way(tmp_path):
     """Semicolons, Windows-1252, an unnamed index column, 400 rows, three classes whose names hold accents."""
     import nbformat
