@@ -104,6 +104,12 @@ def test_code_cells_fit_on_a_screen_and_use_no_magics(notebook):
             assert not re.search(r"^\s*[!%]", cell.source, re.MULTILINE), f"cell {number}: nbval passes a failing magic"
 
 
+def test_no_cell_counts_on_cuda_alone(notebook):
+    """An Apple GPU has no numbers of 64 bits, and works in the background too: torch.accelerator knows each of them."""
+    for number, cell in enumerate(code_cells(notebook)):
+        assert not re.search(r"cuda\.synchronize|(?<!cpu\(\))\.double\(\)", cell.source), f"code cell {number}"
+
+
 def test_the_first_cell_has_a_title_and_a_question(notebook):
     title, question = tools.title_and_question(notebook)
     assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
@@ -233,7 +239,9 @@ def test_a_faulty_committed_notebook_is_noticed():
         cells=[
             new_markdown_cell("Title\n\nno question"),
             new_code_cell(
-                "%matplotlib inline", outputs=[new_output("error", ename="E", evalue="v")], execution_count=1
+                "%matplotlib inline\nx.double()",
+                outputs=[new_output("error", ename="E", evalue="v")],
+                execution_count=1,
             ),
             new_code_cell("x = 1", outputs=[picture, new_output("stream", name="stdout", text="/home/ann/course")]),
         ],
@@ -245,6 +253,7 @@ def test_a_faulty_committed_notebook_is_noticed():
         test_every_picture_has_a_text_that_states_its_finding,
         test_outputs_hold_no_errors_warnings_widgets_or_machine_paths,
         test_code_cells_fit_on_a_screen_and_use_no_magics,
+        test_no_cell_counts_on_cuda_alone,
         test_colab_is_asked_for_a_gpu,
         test_the_first_cell_has_a_title_and_a_question,
         test_the_rhythm_is_kept,
