@@ -32,7 +32,7 @@ def test_the_quick_track_is_quick_in_every_notebook_and_the_gpu_track_is_no_smal
         if is_dataclass(sizes):
             laptop, gpu, quick = (vars(getattr(track, name)) for track in (LAPTOP, GPU, QUICK))
             assert quick != laptop and quick.keys() == gpu.keys() == laptop.keys()
-            rates = ("rate", "check_rate")
+            rates = ("rate", "check_rate", "rates", "rate_too_high")
             assert all(
                 numpy.less_equal(quick[size], laptop[size]).all() for size in quick if size not in ("seeds", *rates)
             )
@@ -72,13 +72,13 @@ def test_a_cuda_gpu_is_used_and_an_apple_gpu_where_it_is_asked_for(found, monkey
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_without_the_hub_a_gpu_gets_the_sizes_that_fit_the_packaged_model(found, monkeypatch, device):
-    """BERT-base's would freeze 8 of 6 layers in 04, and its rates are a fifth of what the small model needs."""
+    """BERT-base's rates are a fifth of what the small model needs, and its texts twice as long."""
     found(**{device: True}, hub_gives=False)
     monkeypatch.setenv("COURSE_TRACK", "gpu")
     track = current_track()
     assert track == replace(LAPTOP, device=device) and not track.use_hub
     monkeypatch.setattr(torch.nn.Module, "to", lambda model, device: model)
-    model = load_classifier(track=track, frozen_layers=track.overfitting.frozen)
+    model = load_classifier(track=track)
     assert model.config.num_hidden_layers == 6
 
 
