@@ -168,7 +168,7 @@ def test_who_has_done_all_gets_a_page_with_figures_of_their_own(all_right, capsy
     progress.main(all_right / "runs" / "page.html")
     said = capsys.readouterr().out
     page = (all_right / "runs" / "page.html").read_text(encoding="utf-8")
-    assert "01: 1, 2, 3; quiz 4" in said and "All of the course is done" in said
+    assert "01: 1, 2, 3, 4; quiz 4" in said and "All of the course is done" in said
     for name, value in figures.items():
         assert name.replace("_", " ") in page and progress.shown(value) in page
     assert page.count("This copy was not run to its end and saved.") == len(progress.COURSE) - 1

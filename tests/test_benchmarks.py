@@ -14,7 +14,7 @@ from tools import speed
 from tools.benchmarks import growth, training_speed
 
 
-@pytest.mark.parametrize("laptop, seeds", [(False, 2), (True, 1)])
+@pytest.mark.parametrize("laptop, seeds", [pytest.param(False, 2, marks=pytest.mark.slow), (True, 1)])
 def test_loops_train_in_turns_and_are_measured(tmp_path, run, laptop, seeds):
     out, contenders = tmp_path / "speed.json", ["trainer-tuned-16", "course"]
     command = [sys.executable, training_speed.__file__, "--contenders", *contenders, "--seeds", seeds, "--out", out]

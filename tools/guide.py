@@ -183,9 +183,10 @@ def clock(start, minutes):
 def timetable(name):
     """A timetable as Markdown: clock times, minutes, what is done."""
     start, doors, blocks = (plan()["timetables"][name][key] for key in ("start", "doors", "blocks"))
-    passed, computed = 0, {number for block in blocks for number in block.get("computing", [])}
+    passed, computed = 0, {number for block in [doors, *blocks] for number in block.get("computing", [])}
     rows = [["From", "Minutes", "What"], ["---", "---:", "---"]]
-    rows.append([clock(start, -doors["minutes"]), doors["minutes"], f"Doors open. {doors['what']}"])
+    opening = what_is_done({"talk": f"Doors open. {doors['what']}", **doors})
+    rows.append([clock(start, -doors["minutes"]), doors["minutes"], opening])
     for block in blocks:
         not_run = "teach" in block and block["teach"] not in computed
         rows.append([clock(start, passed), minutes_of(block), what_is_done(block) + "; it is not run" * not_run])

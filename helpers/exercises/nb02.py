@@ -1,6 +1,6 @@
 """Exercises of notebook 02, tokenization."""
 
-from helpers.exercises import Quiz, exercise, progress_of
+from helpers.exercises import Quiz, exercise, nb01, progress_of
 
 # Exercise 1: greedy longest match that gives up a character and not a word
 
@@ -361,5 +361,8 @@ quiz_4 = Quiz(
        ✗ The order doesn't matter as long as every row is padded to 256.
     """
 )
+
+again_1 = nb01.quiz_2.again()
+again_2 = nb01.quiz_4.again()
 
 progress = progress_of(__name__)

@@ -1,6 +1,6 @@
 """Exercises of notebook 03, the training loop."""
 
-from helpers.exercises import Quiz, exercise, progress_of
+from helpers.exercises import Quiz, exercise, nb01, nb02, progress_of
 
 
 def _tiny_bert(seed=0, **sizes):
@@ -634,5 +634,8 @@ quiz_4 = Quiz(
        ✗ With 100 reviews chance stays between 40% and 60%, with more it stays closer.
     """
 )
+
+again_1 = nb01.quiz_3.again()
+again_2 = nb02.quiz_1.again()
 
 progress = progress_of(__name__)

@@ -1,6 +1,6 @@
 """Exercises of notebook 04, overfitting."""
 
-from helpers.exercises import Quiz, exercise, progress_of
+from helpers.exercises import Quiz, exercise, nb02, nb03, progress_of
 
 # Exercise 1: read the best epoch off a history
 
@@ -411,5 +411,8 @@ quiz_4 = Quiz(
        ✗ Restoring brings the loss of the best epoch back, exactly, and no lower.
     """
 )
+
+again_1 = nb02.quiz_3.again()
+again_2 = nb03.quiz_3.again()
 
 progress = progress_of(__name__)
