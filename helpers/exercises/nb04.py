@@ -412,7 +412,7 @@ quiz_4 = Quiz(
     """
 )
 
-again_1 = nb02.quiz_3.again()
-again_2 = nb03.quiz_3.again()
+again_1 = nb02.quiz_2.again()
+again_2 = nb03.quiz_2.again()
 
 progress = progress_of(__name__)
