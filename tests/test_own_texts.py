@@ -251,6 +251,7 @@ def test_rows_stay_as_they_are_and_those_without_a_text_get_no_answer(model, mon
         ("body\ncat\n", {"out": "./new.csv"}, "is the file that is to be classified"),
         ("body\ncat\n", {"out": "mine.txt"}, "mine.txt is there already"),
         ("body\ncat\n", {"out": "."}, "is there already"),
+        ("body\ncat\n", {"out": "kept.csv"}, "kept.csv.unfinished is there"),
         ("body\ncat\n", {"out": "nowhere/answers.csv"}, "nowhere.*can't be read or written"),
         ("body\ncat\n", {"file": "mine.txt"}, "mine.txt"),
         ("body\ncat\n", {"model": "nowhere"}, "No saved model is in nowhere"),
@@ -263,6 +264,7 @@ def test_rows_stay_as_they_are_and_those_without_a_text_get_no_answer(model, mon
 def test_what_cannot_be_classified_is_one_sentence_and_nothing_half_written(content, options, sentence, model):
     Path("new.csv").write_text(content, encoding="utf-8")
     Path("mine.txt").write_text("mine", encoding="utf-8")
+    Path("kept.csv.unfinished").write_text("mine", encoding="utf-8")
     before = tree()
     with pytest.raises(Problem, match=f"(?s){sentence}"):
         classify(**{"model": model, **options})

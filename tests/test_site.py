@@ -130,6 +130,14 @@ def test_terms_are_linked_but_not_in_code():
     )
 
 
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    thesis = tmp_path / "index.html"
+    thesis.write_text("a thesis", encoding="utf-8")
+    with pytest.raises(site.Problem, match="holds files that are not of this site"):
+        site.main(tmp_path)
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["a thesis"]
+
+
 def test_the_workflow_builds_with_the_same_command():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "site.yml").read_text(encoding="utf-8"))
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]

@@ -221,10 +221,11 @@ def classify(folder, file, out, *, text=None):
     more = [f"{name} of the model" if name in header else name for name in ("label", "confidence")]
     counts, unfinished = Counter(), Path(f"{out}.unfinished")
     try:
-        with (
-            open(unfinished, "w", encoding=how["encoding"], newline="") as written,
-            progress_bar(unit=" texts") as bar,
-        ):
+        written = open(unfinished, "x", encoding=how["encoding"], newline="")  # "x": only where no such file is
+    except FileExistsError:
+        raise Problem(f"{unfinished} is there, perhaps of a run that was stopped: delete it, and try again.") from None
+    try:
+        with written, progress_bar(unit=" texts") as bar:
             table = csv.writer(written, delimiter=how["delimiter"])
             table.writerow(header + more)
             while some := list(itertools.islice(rows, ROWS_AT_ONCE)):

@@ -23,6 +23,7 @@ from helpers.exercises.engine import Quiz
 from helpers.exercises.solve import exercise_name
 from tools.address import address, badge
 from tools.copies import without_outputs
+from tools.ground import Problem, as_program
 from tools.guide import tasks
 from tools.notebooks import FIGURES, ROOT, notebooks, read, save, tagged, title_and_question, write
 
@@ -217,10 +218,14 @@ def build(out):
 
 
 def main(out):
+    ours = out / ".course-site"  # marks the folder from the start, so that a build that was stopped can be repeated
+    if any(out.iterdir()) and not ours.exists():
+        raise Problem(f"{out} holds files that are not of this site: name an empty folder, or a new one, with --out.")
+    ours.touch()
     if not build(out):
         sys.exit("The site has faults, which stand above.")
     print(f"The site: {out / 'index.html'}. It needs no network and no server.")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    as_program(main, Path(sys.argv[1]))

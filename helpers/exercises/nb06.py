@@ -1,6 +1,6 @@
 """Exercises of notebook 06, your own texts."""
 
-from helpers.exercises import Quiz, exercise, progress_of
+from helpers.exercises import Quiz, exercise, nb02, nb05, progress_of
 
 # Exercise 1: macro-F1
 
@@ -240,28 +240,7 @@ quiz_4 = Quiz(
     """
 )
 
-quiz_5 = Quiz(
-    """
-    From notebook 02: your letters have 400 tokens, and you train with `max_tokens=128`. What does the model read?
-    a) With the course's `encode`, the first quarter of 128, and the rest from the end of the letter
-       ✓ Right: head and tail. What stands in the middle is never seen, so look where your letters say what they want.
-    b) The first 128 tokens
-       ✗ That is `keep="head"`. The course keeps a part of the head, and more of the tail.
-    c) All of it, in four pieces
-       ✗ Nothing is read in pieces here. What is cut off is lost.
-    """
-)
-
-quiz_6 = Quiz(
-    """
-    From notebook 05: you tried six settings on the test texts, and report the best one's score. What is wrong with it?
-    a) Nothing, if its interval is reported as well
-       ✗ The interval doesn't know that the best of six was chosen.
-    b) It looks better than the model is
-       ✓ Right. Choose on validation texts, and measure the one that you chose on texts that had no part in it.
-    c) Six settings are too few to find the best
-       ✗ With more settings the luck of the best one would only grow.
-    """
-)
+again_1 = nb02.quiz_4.again()
+again_2 = nb05.quiz_2.again()
 
 progress = progress_of(__name__)
