@@ -99,12 +99,13 @@ class OwnTexts:
     trial_epochs: int = 3
     weight_epochs: int = 5
     few: tuple = (8, 16, 32)  # labels of each class
-    few_steps: int = 24
+    few_steps: int = 72  # of a fine-tuning with few labels; with 24 it was cut short at the most labels
+    pair_steps: int = 24
     draws: int = 2  # of what is compared
 
     gpu = {"draws": 5}
     quick = {"most": 200, "epochs": 1, "trial": 40, "trial_epochs": 1, "weight_epochs": 2}
-    quick |= {"few": (1, 2, 3), "few_steps": 2, "draws": 1}
+    quick |= {"few": (1, 2, 3), "few_steps": 2, "pair_steps": 2, "draws": 1}
 
 
 @dataclass(frozen=True)
