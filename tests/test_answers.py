@@ -3,6 +3,7 @@
 import builtins
 import importlib
 import json
+import os
 import sys
 
 import nbformat
@@ -29,6 +30,8 @@ def session(tmp_path, monkeypatch):
     """Start a new session: returns (ex, run), a notebook's exercises and a function that runs a cell."""
     monkeypatch.setenv("COURSE_OUTPUT", str(tmp_path))
     monkeypatch.delenv("COURSE_FRESH", raising=False)
+    monkeypatch.setattr(answers, "SECRET", tmp_path / "home" / "secret")
+    answers.SECRET.parent.mkdir()
 
     def start():
         ex = type(sys)("helpers.exercises.nb98")
@@ -62,6 +65,8 @@ def test_right_answers_outlive_a_restart(session, tmp_path):
     assert ex.double.state == "not attempted"
     assert repr(ex.progress()).startswith("3 of 3 correct")
     assert [path.name for path in (tmp_path / "answers").iterdir()] == ["nb98.json"]
+    assert [path.name for path in answers.SECRET.parent.iterdir()] == ["secret"]
+    assert os.name == "nt" or answers.SECRET.stat().st_mode & 0o077 == 0
 
 
 def test_kept_answers_are_checked_and_not_trusted(session, tmp_path, monkeypatch):
@@ -70,10 +75,11 @@ def test_kept_answers_are_checked_and_not_trusted(session, tmp_path, monkeypatch
     run("def double(x):\n    return x + x\n\nex.double.check(double)\nex.quiz_1.check('b')\nex.three.check(3)")
     file = tmp_path / "answers" / "nb98.json"
     forged = json.loads(file.read_text())
-    forged["double"]["code"] = "answer = lambda x: 2"
+    forged["double"] = stamped("answer = lambda x: 2")
     forged["quiz_1"]["value"] = "c"
     forged["another"] = {"value": 1}
-    for content, done in ((forged, 1), ({"three": {"code": "while True: pass"}}, 0), ([1], 0), ({"three": 3}, 0)):
+    endless = {"three": stamped("while True: pass")}
+    for content, done in ((forged, 1), (endless, 0), ([1], 0), ({"three": 3}, 0), ({"double": {"code": 1}}, 0)):
         file.write_text(json.dumps(content))
         answers.SECONDS = 0.5
         ex, run = session()
@@ -82,6 +88,32 @@ def test_kept_answers_are_checked_and_not_trusted(session, tmp_path, monkeypatch
     file.write_text("{half a fi")
     ex, run = session()
     assert repr(ex.progress()).startswith("0 of 3")
+
+
+def stamped(code):
+    return {"code": code, "stamp": answers.stamp(code)}
+
+
+def test_code_that_another_account_kept_is_not_run(session, tmp_path, monkeypatch, capsys):
+    """Wrong code: a folder `answers` from somebody else runs what they put there. Letters are harmless."""
+    ex, run = session()
+    run("def double(x):\n    return x + x\n\nex.double.check(double)\nex.quiz_1.check('b')")
+    file = tmp_path / "answers" / "nb98.json"
+    kept = json.loads(file.read_text())
+    trap = f"open({str(tmp_path / 'trap')!r}, 'w')\ndef answer(x):\n    return 2 * x"
+    for entry in ({"code": trap}, {"code": trap, "stamp": kept["double"]["stamp"]}, {"code": trap, "stamp": None}):
+        file.write_text(json.dumps(kept | {"double": entry}))
+        ex, run = session()
+        assert repr(ex.progress()).startswith("1 of 3") and not (tmp_path / "trap").exists()
+        assert "Not counted: double." in capsys.readouterr().out
+    answers.SECRET.unlink()  # another computer, and nobody has kept an answer there yet
+    file.write_text(json.dumps(kept))
+    ex, run = session()
+    assert repr(ex.progress()).startswith("1 of 3")
+    monkeypatch.setenv("COURSE_OWN_ANSWERS", "yes")
+    ex, run = session()
+    capsys.readouterr()
+    assert repr(ex.progress()).startswith("2 of 3") and not capsys.readouterr().out
 
 
 def test_wrong_answers_and_answers_that_need_the_notebook_are_not_kept(session, tmp_path):
@@ -119,6 +151,8 @@ def test_a_folder_that_cant_be_written_fails_no_check(session, tmp_path):
 def test_progress_outlives_a_real_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_OUTPUT", str(tmp_path))
     monkeypatch.delenv("COURSE_FRESH", raising=False)
+    for name in ("HOME", "USERPROFILE"):  # where the secret goes
+        monkeypatch.setenv(name, str(tmp_path))
     begin = "import os, sys\nsys.path.insert(0, os.path.abspath('..'))\nfrom helpers.exercises import nb05 as ex"
     answer = f"{nb05.four_scores.source}\nex.four_scores.check(four_scores)"
     for cells in ([begin, answer, f"ex.quiz_1.check({nb05.quiz_1.right!r})"], [begin, "ex.progress()"]):
@@ -143,6 +177,7 @@ def all_right(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_OUTPUT", str(tmp_path))
     monkeypatch.delenv("COURSE_FRESH", raising=False)
     monkeypatch.setattr(copies, "MINE", tmp_path / "my_course")
+    monkeypatch.setattr(answers, "SECRET", tmp_path / "secret")
     (tmp_path / "answers").mkdir()
     for path in progress.notebooks():
         kept = {}
@@ -154,7 +189,7 @@ def all_right(tmp_path, monkeypatch):
             elif task.is_value:
                 kept[name] = {"value": task.answer()}
             else:
-                kept[name] = {"code": f"from {module.__name__} import {name}\nanswer = {name}.answer"}
+                kept[name] = stamped(f"from {module.__name__} import {name}\nanswer = {name}.answer")
         (tmp_path / "answers" / f"nb{path.name[:2]}.json").write_text(json.dumps(kept))
     return tmp_path
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from copies import copy
@@ -292,6 +293,20 @@ def test_the_zip_is_found_in_content_too_and_unpacked_as_a_whole(colab, homeless
     assert names[-1] == f"{address.FOLDER}/tools/colab.py"  # with the last file the course is whole
     assert {f"{address.FOLDER}/{name}" for name in ("start.py", "helpers/data.py", "notebooks/ruff.toml")} < set(names)
     assert not any(part in name for name in names for part in ("/.git/", ".venv", "outputs/", ".zip"))
+
+
+def test_readmes_cell_mounts_the_drive_before_it_names_a_folder_there(monkeypatch):
+    """Without the mount, the folder would be one of a machine that Colab takes back."""
+    (cell,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    names, mounted = ("google", "google.colab", "google.colab.drive"), []
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, module := ModuleType(name))
+    module.mount = mounted.append
+    sys.modules["google.colab"].drive = module
+    monkeypatch.setattr(os, "environ", {})
+    exec(cell)
+    assert mounted == ["/content/drive"] and os.environ["COURSE_OUTPUT"].startswith("/content/drive/MyDrive/")
+    assert set(os.environ) == {"COURSE_OUTPUT", "COURSE_OWN_ANSWERS"}
 
 
 # ------------------------------------------------------------------------------------------- what pip is asked to do

@@ -1,6 +1,7 @@
 """A learner's copies in my_course/: what is in them, and that a newer course takes nothing from them."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -45,6 +46,17 @@ def answered(path):
 
 def sources(path):
     return {copies.name_of(cell) or cell.id: cell.source for cell in read(path).cells}
+
+
+def test_links_of_copies_lead_somewhere_where_the_course_cant_be_written(course):
+    """Wrong code: a learner's files lie at home, and the glossary does not."""
+    update, folder = course
+    mine = list(update(lambda cells: None).values())
+    texts = ["".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown") for path in mine]
+    for link in set(re.findall(r"\]\((\.\./[^)#]+)", "".join(texts))):
+        assert (folder / link).is_file(), link
+    back = set(re.findall(r"\]\((\.\./[^)#]+)", (folder.parent / "workshop" / "glossary.md").read_text("utf-8")))
+    assert back >= {f"../{folder.name}/{path.name}" for path in mine}
 
 
 def test_copies_show_no_answers_and_are_made_once(course, capsys):

@@ -63,6 +63,13 @@ def test_what_colab_has_is_in_the_ranges():
         assert version in RANGES.get(name, SpecifierSet()), name
 
 
+def test_a_wheel_holds_all_of_helpers_and_no_index_takes_it():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("helpers/**/__init__.py")}
+    assert set(settings["tool"]["setuptools"]["packages"]) == there
+    assert "Private :: Do Not Upload" in PROJECT["classifiers"]
+
+
 def test_start_py_knows_the_same_pythons():
     pythons = SpecifierSet(PROJECT["requires-python"])
     versions = [(3, minor) for minor in range(6, 30)]

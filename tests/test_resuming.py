@@ -282,6 +282,17 @@ def test_the_last_two_and_the_best_are_kept_and_nothing_of_others_goes(tmp_path,
     assert load_checkpoint(oldest)["history"]["validation_loss"][-1] == min(losses) != losses[-1]
 
 
+def test_a_deleted_checkpoint_takes_no_room_in_a_trash(tmp_path, save_each_step):
+    """Google Drive keeps what is deleted, and counts it. Here a second name keeps it."""
+
+    def also_in_the_trash(history, model):
+        if len(history.seconds) == 1:
+            os.link(list_checkpoints(tmp_path)[-1], tmp_path / "trash")
+
+    train_tiny(tmp_path, epochs=2, on_epoch=also_in_the_trash)
+    assert (tmp_path / "trash").stat().st_nlink == 1 and (tmp_path / "trash").stat().st_size == 0
+
+
 # Files
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 from uuid import uuid4
 
-from tools.ground import Problem, notebooks, own_folder, write_json
+from tools.ground import ROOT, Problem, notebooks, own_folder, write_json
 
 MINE = own_folder() / "my_course"
 
@@ -32,6 +32,11 @@ def my_copies(folder=MINE):
         elif base.exists() and read(base) != new and not bring_changes(mine[number], read(base), new):
             continue
         write_json(base, new)
+    glossary = folder.parent / "workshop" / "glossary.md"  # to which their links lead
+    if folder.parent != ROOT:  # the course can't be written, and lies elsewhere
+        glossary.parent.mkdir(exist_ok=True)
+        text = (ROOT / "workshop" / glossary.name).read_text(encoding="utf-8")
+        glossary.write_text(text.replace("](../notebooks/", f"](../{folder.name}/"), encoding="utf-8")
     return mine
 
 

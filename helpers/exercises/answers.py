@@ -2,21 +2,29 @@
 
 Kept is what makes an answer anew without the notebook around it: a letter or a value as it is, a function or class as
 source code, with the imports and small definitions of other cells that it uses. Nothing is sent anywhere.
+
+Code is run again only where this account kept it: a stamp beside it needs the secret in the learner's home. So a folder
+that somebody else has filled can't do anything here.
 """
 
 import ast
 import builtins
+import hmac
 import json
 import os
 import re
+import secrets
 import sys
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 from helpers.exercises.compare import plain
 from helpers.exercises.limits import run_limited
 from helpers.track import output_folder
 
 LONGEST = 2000  # characters of a value of another cell, an answer's list of settings say
+SECRET = Path.home() / ".bert-finetuning-course"
 SECONDS = 20  # that an answer may take to be made anew: it may import torch
 
 
@@ -45,12 +53,35 @@ def keep(task, answer):
     with suppress(Exception):
         notebook, name = place_of(task)
         by_value = not hasattr(task, "answer") or task.is_value
-        entry = {"value": plain(answer)} if by_value else {"code": recipe(name, shell.user_ns["In"], shell.user_ns)}
+        if by_value:
+            entry = {"value": plain(answer)}
+        else:
+            code = recipe(name, shell.user_ns["In"], shell.user_ns)
+            entry = {"code": code, "stamp": stamp(code)}
         path = file_of(notebook)
         path.parent.mkdir(exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}")
         unfinished.write_text(json.dumps({**kept(notebook), name: entry}, indent=1), encoding="utf-8")
         unfinished.replace(path)
+
+
+def stamp(code):
+    """Return what stands beside an answer's code that was kept by this account, and what no other could write."""
+    if not SECRET.exists():
+        number, unfinished = tempfile.mkstemp(dir=SECRET.parent)  # nobody else may read it
+        with open(number, "w", encoding="utf-8") as file:
+            file.write(secrets.token_hex())
+        os.replace(unfinished, SECRET)
+    return hmac.new(SECRET.read_bytes(), code.encode(), "sha256").hexdigest()
+
+
+def is_own(entry):
+    """Was this code kept by this account? COURSE_OWN_ANSWERS says so of a folder that moves with the learner."""
+    if os.environ.get("COURSE_OWN_ANSWERS"):
+        return True
+    with suppress(OSError, AttributeError):  # a home that can't be written; code that is no text
+        return entry.get("stamp") == stamp(entry["code"])
+    return False
 
 
 def place_of(task):
@@ -65,15 +96,25 @@ def place_of(task):
 
 def check_again(notebook, tasks):
     """Check the kept answers of a notebook to those of its tasks {name: task} that are not ticked yet."""
+    others = []
     for name, entry in kept(notebook).items():
         task = tasks.get(name)
         if task is None or task.state == "correct":
+            continue
+        if "code" in entry and not is_own(entry):
+            others.append(name)
             continue
         before, answer, error = task.state, entry.get("value"), None
         if "code" in entry:
             answer, error, _ = run_limited(lambda code=entry["code"]: made_by(code), SECONDS)
         if error or task.check(answer).state != "correct":
             task.state = before  # what was right once and isn't today is as if it were not there
+    if others:
+        print(
+            f"Not counted: {', '.join(others)}. {file_of(notebook)} holds code for them that another computer or "
+            "account kept, and it is not run here. Run their cells again; or, if you kept all that is in that folder, "
+            "set COURSE_OWN_ANSWERS=yes and start again."
+        )
 
 
 def made_by(code):
