@@ -3,12 +3,10 @@
 A notebook never asks which track it is on. It asks the track for its sizes.
 """
 
-import os
 import random
 from dataclasses import dataclass, fields, is_dataclass, replace
-from pathlib import Path
 
-from helpers.careful.computer import track_and_device
+from helpers.careful.computer import output_folder, track_and_device  # noqa: F401, both are asked for here
 
 # The sizes of each notebook. The defaults are those of the laptop track; below them stands what differs on the others.
 
@@ -109,6 +107,28 @@ class OwnTexts:
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """Notebook 07: a decoder on the sentences of 01, and a network for pictures."""
+
+    decoder_memory: float = 4.0  # gigabytes; where a computer has less, a stump of the decoder shows how it goes
+    decoder_layers: int = 30  # of its lowest: all
+    words: int = 20  # longer sentences are left out, so that many readings fit into minutes
+    asked: int = 60  # sentences that each wording of a prompt is asked, and each rate is chosen by
+    compared: int = 200  # sentences that the learners are compared on
+    example_draws: int = 2
+    labels: int = 96
+    epochs: int = 3  # of the decoder; those of BERT give it the steps that few labels need
+    bert_epochs: int = 8
+    lora_rates: tuple = (1e-4, 1e-3)
+    full_rate: float = 1e-4
+    draws: int = 3  # of the cheap learners
+
+    gpu = {"words": 100, "asked": 300, "compared": 1000, "labels": 600, "draws": 5}
+    quick = {"decoder_layers": 2, "asked": 6, "compared": 16, "labels": 16, "epochs": 1, "draws": 2}
+    quick |= {"example_draws": 1, "bert_epochs": 1}
+
+
+@dataclass(frozen=True)
 class Machines:
     """Notebook 08: one short training in one process and in two (Rotten Tomatoes sentences)."""
 
@@ -129,6 +149,7 @@ class Track:
     overfitting: Overfitting = Overfitting()
     evaluation: Evaluation = Evaluation()
     own_texts: OwnTexts = OwnTexts()
+    beyond: Beyond = Beyond()
     machines: Machines = Machines()
 
     # What several notebooks share
@@ -175,19 +196,6 @@ def current_track(*, ask_the_hub=True):
     """
     name, device = track_and_device(ask_the_hub=ask_the_hub)
     return replace({"laptop": LAPTOP, "gpu": GPU, "quick": QUICK}[name], device=device)
-
-
-def output_folder():
-    """Return the folder for trained models and checkpoints, made if it is missing.
-
-    It is `outputs/` beside `helpers/`, or wherever the environment variable COURSE_OUTPUT points (Google Drive, say).
-    Where `helpers` is an installed package, it is `outputs/` in the working folder.
-    """
-    course = Path(__file__).resolve().parent.parent
-    course = course if (course / "pyproject.toml").exists() else Path.cwd()
-    folder = Path(os.environ.get("COURSE_OUTPUT") or course / "outputs")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def set_seed(seed):

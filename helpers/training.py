@@ -13,6 +13,7 @@ from accelerate.utils import broadcast, broadcast_object_list, reduce
 from torch.nn.functional import cross_entropy
 
 from helpers.careful.checks import check_before_training, check_lengths, check_loss
+from helpers.careful.computer import processor_has_bf16
 from helpers.careful.memory import in_parts_that_fit, tokens_that_fit
 from helpers.careful.processes import add_up, all_processes
 from helpers.careful.progress import progress_bar
@@ -287,11 +288,3 @@ def mixed_precision(device):
     if device.type == "cpu" and processor_has_bf16():
         return lambda: torch.autocast("cpu", dtype=torch.bfloat16), unscaled
     return contextlib.nullcontext, unscaled
-
-
-def processor_has_bf16():
-    """Can this processor multiply 16-bit numbers by itself? (Newer Intel Xeon, AMD from Zen 4 on: twice as fast.)"""
-    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):  # or the variable ATEN_CPU_CAPABILITY hides it
-        return False
-    ask = getattr(torch.cpu, "get_capabilities", dict)  # a torch that can't tell: then no
-    return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16"))

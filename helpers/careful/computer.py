@@ -1,6 +1,10 @@
-"""Which track suits this computer: what COURSE_TRACK says, what torch finds here, whether the Hub can be reached."""
+"""Which track suits this computer: what COURSE_TRACK says, what torch finds here, whether the Hub can be reached.
+
+And what its processor can multiply, and where the course may write.
+"""
 
 import os
+from pathlib import Path
 
 from helpers.careful import hub
 
@@ -31,3 +35,26 @@ def track_and_device(*, ask_the_hub=True):
         return "laptop", "cpu"
     from_the_hub = not ask_the_hub or hub.bert_from_the_hub()
     return ("gpu" if from_the_hub else "laptop"), device
+
+
+def processor_has_bf16():
+    """Can this processor multiply 16-bit numbers by itself? (Newer Intel Xeon, AMD from Zen 4 on: twice as fast.)"""
+    import torch
+
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):  # or the variable ATEN_CPU_CAPABILITY hides it
+        return False
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # a torch that can't tell: then no
+    return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def output_folder():
+    """Return the folder for trained models and checkpoints, made if it is missing.
+
+    It is `outputs/` beside `helpers/`, or wherever the environment variable COURSE_OUTPUT points (Google Drive, say).
+    Where `helpers` is an installed package, it is `outputs/` in the working folder.
+    """
+    course = Path(__file__).resolve().parents[2]
+    course = course if (course / "pyproject.toml").exists() else Path.cwd()
+    folder = Path(os.environ.get("COURSE_OUTPUT") or course / "outputs")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
