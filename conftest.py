@@ -5,20 +5,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+import no_network  # noqa: F401  (blocks the network in this process)
 import pytest
 
 ROOT = Path(__file__).resolve().parent
 NO_NETWORK = ROOT / "tests" / "no_network.py"
-
-sys.path.insert(0, str(NO_NETWORK.parent))
-import no_network  # noqa: E402, F401  (blocks the network in this process)
-
 TRACK = os.environ.get("COURSE_TRACK", "quick")  # for notebooks; unit tests run on the quick track
 CELL_SECONDS = 1800  # the longest training, on a slow computer
+LONGEST = ("06_", "test_start", "test_pack", "test_browser", "test_exercises")  # more than a minute each
 
 
 @pytest.fixture
@@ -46,8 +43,13 @@ def is_cell(item):
 
 
 def pytest_configure(config):
-    """Give the notebooks' kernels an IPython folder of their own, whose startup file blocks the network."""
+    """Give the notebooks' kernels an IPython folder of their own, whose startup file blocks the network.
+
+    Tests that run side by side have such folders, outputs and blocked hosts for each process.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C, tests send it
+    if config.getoption("numprocesses", None):  # the process that hands out the tests runs none
+        return
     config.course_folder = tempfile.mkdtemp(prefix="course-tests-")
     startup = Path(config.course_folder) / "profile_default" / "startup"
     startup.mkdir(parents=True)
@@ -61,10 +63,25 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure(config):
-    shutil.rmtree(config.course_folder, ignore_errors=True)
+    shutil.rmtree(getattr(config, "course_folder", ""), ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out whole files, as --dist=loadfile does, and 05 to the worker that has 03: it measures what 03 saves."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "03 and 05" if file.startswith(("notebooks/03_", "notebooks/05_")) else file
+
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config, items):
+    if hasattr(config, "workerinput"):  # the longest files first, or one worker has one left when all else is done
+        items.sort(key=lambda item: not item.path.name.startswith(LONGEST))
     for item in items:
         if is_cell(item):
             item.add_marker(pytest.mark.timeout(CELL_SECONDS))

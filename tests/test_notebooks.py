@@ -156,8 +156,8 @@ def broken_references(text, number):
     broken = []
     text = re.sub(r'"\s*\n\s*[rf]?"', "", text)  # a text in several lines of Python
     for before, sections, after in REFERENCE.findall(" ".join(text.replace("\n#", "").split())):
-        there = before or after or number
-        broken += [(there, s) for s in re.findall(r"\d+", sections) if int(s) not in guide.sections_of(there)]
+        meant = before or after or number
+        broken += [(meant, s) for s in re.findall(r"\d+", sections) if int(s) not in guide.sections_of(meant)]
     return broken
 
 
@@ -183,6 +183,8 @@ def marked(source, text):
 
 
 FAULTY = {
+    "03_saves": [new_code_cell("import os; os.mkdir(os.environ['COURSE_OUTPUT'])")],
+    "05_finds": [new_code_cell("import os; assert os.path.isdir(os.environ['COURSE_OUTPUT'])")],  # what 03 saved
     "good": [
         marked("print(1 + 1)", "2\n"),
         new_code_cell("import os; assert os.environ['COURSE_TRACK'] == 'quick'"),
@@ -201,6 +203,8 @@ FAULTY = {
     ],
 }
 EXPECTED = {
+    "03_saves": ["passed"],
+    "05_finds": ["passed"],
     "good": ["passed", "passed", "passed"],
     "broken": ["failed", "skipped", "skipped"],
     "changed": ["failed", "skipped"],
@@ -210,7 +214,8 @@ EXPECTED = {
 }
 
 
-def test_a_faulty_notebook_fails_under_nbval(tmp_path):
+@pytest.mark.parametrize("workers", [[], ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]], ids=len)
+def test_a_faulty_notebook_fails_under_nbval(tmp_path, workers):
     for name in ("conftest.py", "pyproject.toml", "tests/no_network.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, tmp_path / name)
@@ -218,7 +223,7 @@ def test_a_faulty_notebook_fails_under_nbval(tmp_path):
     for name, cells in FAULTY.items():
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
 
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--junitxml=report.xml"]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--junitxml=report.xml", *workers]
     environment = {key: value for key, value in os.environ.items() if key != "COURSE_TRACK"}
     said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 

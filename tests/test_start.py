@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from copies import copy
 
 import start
 from tools import commands, ground, lab
@@ -30,8 +31,8 @@ def tiny_course(folder):
     """Make a course whose only requirement is a small package called pytest, which prints how it was called."""
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "start.py", folder)
-    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__", "results"))
-    shutil.copytree(ROOT / "helpers" / "careful", folder / "helpers" / "careful")
+    copy(ROOT / "tools", folder / "tools", "results")
+    copy(ROOT / "helpers" / "careful", folder / "helpers" / "careful")
     shutil.copy(ROOT / "helpers" / "__init__.py", folder / "helpers")
     (folder / "requirements.txt").write_text("pytest==0.0.1\n")
     (folder / "notebooks").mkdir()
@@ -143,20 +144,42 @@ def test_the_test_command_knows_three_sizes(course):
         said = run_start(course.folder, *arguments, **more).stdout
         return re.findall("tiny pytest got .*'--nbval-cell-timeout=1800'(.*)", said)
 
+    many = commands.workers([], commands.cores(), commands.memory())
+    many = f", '-n', '{many}', '--dist=loadfile', '--no-loadscope-reorder'" if many > 1 else ""
     plain, claims = "] None", ", '-o', 'testpaths=notebooks'] laptop"  # conftest.py takes None for quick
     (course.folder / "room.json").write_text('{"track": "gpu"}')  # says nothing about tests
-    assert got("test") == [plain] and got("test", "--claims") == [claims]
+    assert got("test") == [many + plain] and got("test", "--claims") == [claims]
     assert got("test", "--claims", COURSE_TRACK="quick") == [claims] and got("test", COURSE_TRACK="gpu") == ["] gpu"]
-    assert got("test", "-k", "03", "--all") == [", '-m', '', '-k', '03'] None", claims.replace("]", ", '-k', '03']")]
+    chosen = ", '-k', '03']"
+    slow = f", '-m', 'slow'{chosen} None"
+    assert got("test", "-k", "03", "--all") == [f"{many}{chosen} None", slow, claims.replace("]", chosen)]
     (course.folder / "room.json").unlink()
     assert 'environ.get("COURSE_TRACK", "quick")' in (ROOT / "conftest.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("codes", "together"), [((0, 0), 0), ((0, 1), 1), ((1, 0), 1), ((0, 5), 0), ((5, 1), 1), ((5, 5), 5), ((2,), 2)]
+    ("arguments", "number"),
+    [
+        *(("", 4), ("-q -k batches", 4), ("tests notebooks --durations=10 --color=yes --ignore=tests/test_hub.py", 4)),
+        *(("tests/test_data.py tests/test_hub.py", 2), ("notebooks/02_tokenization.ipynb -q", 1), ("a.py::test_b", 1)),
+        *((options, 1) for options in ("-x", "-qx", "-s", "--pdb", "--maxfail=2", "--co", "-n3", "-p no:xdist")),
+    ],
 )
-def test_both_sizes_are_green_together_alone(monkeypatch, codes, together):
-    """5: -k chose nothing of one of them; 2: Ctrl-C, and the second does not start."""
+def test_tests_run_side_by_side_unless_somebody_watches_them(arguments, number):
+    assert commands.workers(arguments.split(), 8, 32) == number
+    assert commands.workers(arguments.split(), 1, 32) == commands.workers(arguments.split(), 8, 2) == 1
+    assert commands.workers(arguments.split(), 8, 7) == min(number, 2)
+
+
+@pytest.mark.parametrize(
+    ("codes", "together"),
+    [
+        *(((0, 0, 0), 0), ((0, 1, 0), 1), ((1, 0, 5), 1), ((0, 5, 0), 0)),
+        *(((5, 5, 1), 1), ((5, 5, 5), 5), ((2,), 2), ((0, 2), 2)),
+    ],
+)
+def test_all_sizes_are_green_together_alone(monkeypatch, codes, together):
+    """5: -k chose nothing of one of them; 2: Ctrl-C, and the next does not start."""
     left = list(codes)
     monkeypatch.setattr(commands, "set_up", lambda pack: None)
     monkeypatch.setattr(commands, "call", lambda *_: left.pop(0))
@@ -196,6 +219,7 @@ def test_a_set_up_that_is_killed_again_and_again_can_be_finished(tmp_path):
         process = subprocess.Popen(
             command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
+        process.stdout.readline()  # start.py is at work: a signal to a Python that still starts is no test of it
         while not sign.exists() and process.poll() is None:
             time.sleep(0.02)
         time.sleep(0.3)

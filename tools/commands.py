@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -132,7 +133,8 @@ def add_own_options(parser, command):
 def run_tests(arguments, pack=None):
     """All tests and notebooks on the quick track; with --claims, the notebooks on the laptop track; with --all, both.
 
-    pytest does it, and compares the outputs of the notebooks' marked cells.
+    pytest does it, and compares the outputs of the notebooks' marked cells. On the quick track it does so in several
+    processes; on the others, whose minutes are measured, and with what takes long, in one.
     """
     rest = [argument for argument in arguments if argument not in ("--claims", "--all")]
     set_up(pack)
@@ -141,13 +143,49 @@ def run_tests(arguments, pack=None):
     pytest.append("--nbval-cell-timeout=1800")
     claims = [*pytest, "-o", "testpaths=notebooks", *rest], environment() | {"COURSE_TRACK": "laptop"}
     # Whatever the track of a room is: conftest.py takes none for quick.
-    plain = {name: value for name, value in environment().items() if name != "COURSE_TRACK" or os.environ.get(name)}
+    env = {name: value for name, value in environment().items() if name != "COURSE_TRACK" or os.environ.get(name)}
+    number = workers(rest, cores(), memory()) if env.get("COURSE_TRACK", "quick") == "quick" else 1
+    plain = [*pytest, *rest], env
+    if number > 1:
+        together = [
+            "-n",
+            str(number),
+            "--dist=loadfile",
+            "--no-loadscope-reorder",
+        ]  # conftest.py says which files first
+        plain = [*pytest, *together, *rest], {"OMP_NUM_THREADS": str(cores() // number)} | env
     if "--all" in arguments:
-        codes = [call([*pytest, "-m", "", *rest], plain)]
-        if codes != [2]:  # stopped with Ctrl-C
-            codes.append(call(*claims))
+        codes = []
+        for command, settings in (plain, ([*pytest, "-m", "slow", *rest], env), claims):
+            codes.append(call(command, settings))
+            if codes[-1] == 2:  # stopped with Ctrl-C
+                break
         return max((code for code in codes if code not in (0, 5)), default=min(codes))  # 5: -k chose nothing of these
-    return hand_over(*claims) if "--claims" in arguments else hand_over([*pytest, *rest], plain)
+    return hand_over(*(claims if "--claims" in arguments else plain))
+
+
+# One test, the first failure, a debugger, what a test prints: that is for one process. So are workers of one's own.
+ONE_PROCESS = re.compile(
+    r".*::|.*no:xdist|-[qv]*[nsx]|--(?:numprocesses|dist|pdb|trace|exitfirst|maxfail|stepwise|sw|capture|co(?!\w)|coll)"
+)
+
+
+def workers(arguments, cores, gigabytes):
+    """Return how many processes run the tests: one for each core, at most four, each with 3 GB and its own files."""
+    files = [argument for argument in arguments if argument.endswith((".py", ".ipynb")) and argument[0] != "-"]
+    if any(map(ONE_PROCESS.match, arguments)):
+        return 1
+    return max(1, min(cores, 4, gigabytes // 3, len(files) or 4))
+
+
+def cores():
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory():
+    """Return this computer's memory in GB; where it doesn't say, on Windows, what four workers need."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**9 if hasattr(os, "sysconf") else 12
 
 
 def own_texts(command, options, pack=None):
