@@ -58,8 +58,8 @@ def site_packages():
     return next((folder for folder in places if folder.is_dir()), None)
 
 
-def room():
-    """Return what was remembered for a room, {} where there is nothing."""
+def classroom():
+    """Return what was remembered for a classroom, {} where there is nothing."""
     try:
         found = json.loads(ROOM.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -89,8 +89,8 @@ def environment():
         for name, value in os.environ.items()
         if name not in ("PYTHONHOME", "PYTHONPATH") and (name in WHERE_PIP_FETCHES or not name.startswith("PIP_"))
     }
-    if not env.get("COURSE_TRACK") and "track" in room():
-        env["COURSE_TRACK"] = room()["track"]
+    if not env.get("COURSE_TRACK") and "track" in classroom():
+        env["COURSE_TRACK"] = classroom()["track"]
     if own_folder() != ROOT and not env.get("COURSE_OUTPUT"):
         env["COURSE_OUTPUT"] = str(own_folder() / "outputs")
     return env | {
@@ -185,11 +185,15 @@ def notebooks():
     return found
 
 
-def write_json(path, content):
-    """Write a file by way of a temporary one, so that it is never half there."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(content), encoding="utf-8")
+def write(path, text):
+    """Write a text file by way of a temporary one, so that it is never half there."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8", newline="\n")
     os.replace(unfinished, path)
+
+
+def write_json(path, content):
+    write(path, json.dumps(content))
 
 
 def sha256(path):

@@ -25,7 +25,7 @@ import zipfile
 from pathlib import Path
 
 from tools import ground, lock, pack, setup
-from tools.ground import ROOT, Problem
+from tools.ground import ROOT, Problem, write
 
 # GB on the stick. Measured on one Python: 0.6 for Linux (torch for processors), 1.2 for Linux, macOS and Windows.
 # The GPU libraries that the usual torch for Linux brings are an estimate.
@@ -252,13 +252,6 @@ def check_disk(folder, targets, fetched):
             f"Only {free:.1f} GB are free in {folder}, and this pack may need {needed:.1f} GB: take a larger stick, or "
             "fewer platforms or Pythons."
         )
-
-
-def write(path, text):
-    """Write a file by way of a temporary one, so that it is never half there."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(unfinished, path)
 
 
 def start_here(served, missing):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from tools.ground import ROOT
+from tools.ground import ROOT, write
 
 FIGURES = "application/vnd.course.figures+json"  # written by helpers.plots.measured
 KERNELS = {"transport_encryption": "auto"}  # else each kernel warns that it talks in plain text
@@ -26,13 +26,6 @@ def read(path):
 
 def save(notebook, path):
     write(path, nbformat.writes(notebook) + "\n")
-
-
-def write(path, text):
-    """Write a text file by way of a temporary one, so that it is never half there."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(path)
 
 
 def code_cells(notebook):

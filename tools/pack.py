@@ -25,9 +25,9 @@ from tools.ground import (
     ROOM,
     ROOT,
     Problem,
+    classroom,
     environment,
     hand_over,
-    room,
     sha256,
     text_digest,
     unless_read_only,
@@ -91,14 +91,14 @@ def remember(pack):
     except OSError:
         theirs = {}
     with unless_read_only():
-        write_json(ROOM, {**room(), **theirs, "pack": str(pack)})
+        write_json(ROOM, {**classroom(), **theirs, "pack": str(pack)})
 
 
 def remembered():
     """Return the pack that this course was set up from, if it is there and fits. Says so when it does not."""
-    if "pack" not in room():
+    if "pack" not in classroom():
         return None
-    pack = Path(room()["pack"])
+    pack = Path(classroom()["pack"])
     try:
         fits_still = json.loads((pack / "pack.json").read_text(encoding="utf-8"))["packages"] == packages_digest()
     except (OSError, ValueError, KeyError, TypeError):

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import nbformat
 from sphinx.cmd.build import build_main
 
-from helpers.exercises.engine import Quiz
+from helpers.exercises.engine import Quiz, as_html
 from helpers.exercises.solve import exercise_name
 from tools.address import address, badge
 from tools.copies import without_outputs
@@ -99,12 +99,6 @@ def linked(text, folder, terms):
     return re.sub(r"\[((?:[^\[\]]|`[^`]*`)*)\]\(([^)\s]+)\)", link, "".join(parts))
 
 
-def inline(text):
-    """Return a text of an exercise as HTML: its `code` and its *stars*."""
-    text = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
-    return re.sub(r"(?<!\w)\*(\w[^*\n]*)(?<=\w)\*(?!\w)", r"<em>\1</em>", text)
-
-
 # ------------------------------------------------------------------------------------------------------------ the pages
 
 
@@ -114,15 +108,15 @@ def quiz_cell(quiz):
     for letter, option in quiz.options.items():
         verdict = "✓ Right." if letter == quiz.right else "✗ No."
         why = re.sub(r"^(Right|Yes|No)[.:] ", "", quiz.why[letter])
-        reply = f"<p><strong>{verdict}</strong> {inline(why)}</p>"
-        options.append(f"<details><summary>{letter}) {inline(option)}</summary>{reply}</details>")
-    return f'<div class="quiz"><p><strong>{inline(quiz.question)}</strong></p>{"".join(options)}</div>'
+        reply = f"<p><strong>{verdict}</strong> {as_html(why)}</p>"
+        options.append(f"<details><summary>{letter}) {as_html(option)}</summary>{reply}</details>")
+    return f'<div class="quiz"><p><strong>{as_html(quiz.question)}</strong></p>{"".join(options)}</div>'
 
 
 def hints_cell(task):
     """Return an exercise's hints, each folded by itself."""
     hints = [
-        f"<details><summary>Hint {number}</summary><p>{inline(hint)}</p></details>"
+        f"<details><summary>Hint {number}</summary><p>{as_html(hint)}</p></details>"
         for number, hint in enumerate(task.hints, 1)
     ]
     return f'<div class="hints">{"".join(hints)}</div>'

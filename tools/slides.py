@@ -203,19 +203,19 @@ def printed(cell):
     """
     if tagged(cell, "exercise") or tagged(cell, "quiz") or cell.metadata.get("slide") is False:
         return ""
-    shown, room = [], LONGEST
+    shown, lines_left = [], LONGEST
     for output in cell.outputs:
         markup = output.get("data", {}).get("text/html", "")
         if markup.startswith("<table>"):
             rows = output.data["text/plain"].splitlines()
             width = sum(max(map(len, column)) + 3 for column in zip(*(row.split(" | ") for row in rows), strict=False))
             shown.append((markup, width, 1.5 * len(rows)))
-            room = max(2, room - 3 * len(rows) // 2)
-        elif output.get("name") == "stdout" and room > 0:
+            lines_left = max(2, lines_left - 3 * len(rows) // 2)
+        elif output.get("name") == "stdout" and lines_left > 0:
             lines = [line for long in output.text.splitlines() for line in wrapped(long)]
-            lines = lines[: room - 1] + ["…"] if len(lines) > room else lines
+            lines = lines[: lines_left - 1] + ["…"] if len(lines) > lines_left else lines
             shown.append((f"<pre>{html.escape(chr(10).join(lines))}</pre>", max(map(len, lines)), len(lines)))
-            room -= len(lines)
+            lines_left -= len(lines)
     if not shown:
         return ""
     width, height = max(width for _, width, _ in shown), sum(height for *_, height in shown)

@@ -25,7 +25,7 @@ _LOOKS = {  # symbol, word and colour of each state: never the colour alone
 }
 
 
-def _code(text):
+def as_html(text):
     """Text as HTML, with `backticks` as code and *stars* as emphasis."""
     text = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
     return re.sub(r"(?<!\w)\*(\w[^*\n]*)(?<=\w)\*(?!\w)", r"<em>\1</em>", text)
@@ -43,7 +43,7 @@ class Card:
     def _repr_html_(self):
         return (
             f'<div role="{self.role}" style="border-left: 5px solid {self.colour}; padding: 0.3em 0.8em; '
-            f'white-space: pre-wrap"><strong>{html.escape(self.heading)}.</strong> {_code(self.message)}</div>'
+            f'white-space: pre-wrap"><strong>{html.escape(self.heading)}.</strong> {as_html(self.message)}</div>'
         )
 
 
@@ -406,8 +406,8 @@ class Quiz:
         return "\n".join([self.question, *(f"  {letter}) {text}" for letter, text in self.options.items())])
 
     def _repr_html_(self):
-        rows = "".join(f"<li>{letter}) {_code(text)}</li>" for letter, text in self.options.items())
-        return f'<p><strong>{_code(self.question)}</strong></p><ul style="list-style: none">{rows}</ul>'
+        rows = "".join(f"<li>{letter}) {as_html(text)}</li>" for letter, text in self.options.items())
+        return f'<p><strong>{as_html(self.question)}</strong></p><ul style="list-style: none">{rows}</ul>'
 
 
 class Progress:
@@ -426,7 +426,7 @@ class Progress:
     def _repr_html_(self):
         rows = "".join(
             f'<tr><th scope="row" style="text-align: left"><code>{name}</code></th>'
-            f'<td style="text-align: left">{_code(task.title)}</td>'
+            f'<td style="text-align: left">{as_html(task.title)}</td>'
             f'<td style="text-align: left; white-space: nowrap">{" ".join(_LOOKS[task.state][:2])}</td></tr>'
             for name, task in self.tasks.items()
         )

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """How does training time grow with the number of reviews, and with the number of tokens?
 
-    python tools/benchmarks/growth.py       about three minutes on two cores; the same Python as for training_speed.py
+    .venv/bin/python -m tools.benchmarks.growth     about three minutes on two cores
 
 Each size is trained on several times, the sizes in turns. Long IMDb reviews are taken, so that each one fills its
 tokens. The results go to results/growth.json, from which `python3 start.py refresh --tables` writes README's table.
@@ -11,18 +10,12 @@ import datetime
 import json
 import os
 import statistics
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("COURSE_TRACK", "laptop")
-
-from helpers.batches import encode, make_loader  # noqa: E402
-from helpers.data import load_reviews  # noqa: E402
-from helpers.models import load_classifier, load_tokenizer  # noqa: E402
-from helpers.training import train  # noqa: E402
-from tools.notebooks import machine, write  # noqa: E402
+from helpers.batches import encode, make_loader
+from helpers.data import load_reviews
+from helpers.models import load_classifier, load_tokenizer
+from helpers.training import train
+from tools.notebooks import ROOT, machine, write
 
 REVIEWS, AT_TOKENS = (64, 128, 256), 128  # 1, 2 and 4 times as many
 TOKENS, AT_REVIEWS = (64, 128, 256, 512), 64
@@ -57,4 +50,5 @@ def main(out=ROOT / "tools" / "results" / "growth.json", reviews=REVIEWS, tokens
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("COURSE_TRACK", "laptop")
     main()
