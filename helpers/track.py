@@ -122,10 +122,22 @@ class Beyond:
     lora_rates: tuple = (1e-4, 1e-3)
     full_rate: float = 1e-4
     draws: int = 3  # of the cheap learners
+    picture_size: int = 96  # points, in height and width
+    per_class: tuple = (10, 30, 100)  # pictures to train on
+    tested_per_class: int = 100
+    picture_steps: int = 24  # on fabric; half and three times as many gave the same
+    picture_rate: float = 1e-3
+    tuned_draws: int = 2
+    digits: int = 100  # to train on
+    digits_tested: int = 400
+    digit_steps: tuple = (36, 72)
 
     gpu = {"words": 100, "asked": 300, "compared": 1000, "labels": 600, "draws": 5}
     quick = {"decoder_layers": 2, "asked": 6, "compared": 16, "labels": 16, "epochs": 1, "draws": 2}
     quick |= {"example_draws": 1, "bert_epochs": 1}
+    gpu |= {"picture_size": 224, "per_class": (10, 30, 300), "tested_per_class": 200, "picture_steps": 100}
+    quick |= {"picture_size": 32, "per_class": (2, 4), "tested_per_class": 6, "picture_steps": 2, "tuned_draws": 1}
+    quick |= {"digits": 30, "digits_tested": 20, "digit_steps": (1, 2)}
 
 
 @dataclass(frozen=True)

