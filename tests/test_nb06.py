@@ -146,6 +146,43 @@ def test_the_pair_loss_asks_for_1_and_0_and_padding_does_not_count():
     assert loss(0, extra=5) == pytest.approx(loss(0), abs=1e-6)
 
 
+def test_pairs_and_their_loss_are_those_of_the_setfit_library(monkeypatch):
+    # setfit is no part of the course (it brings eight packages more); where it is installed, this compares with it.
+    # Run with setfit 1.2.0. It also pairs each text with itself, which the notebook says and leaves out.
+    sampler, losses = pytest.importorskip("setfit.sampler"), pytest.importorskip("sentence_transformers.losses")
+    names, labels = [str(place) for place in range(12)], [0] * 5 + [1] * 4 + [2] * 3
+    theirs = sampler.ContrastiveDataset(names, labels, multilabel=False)
+    pairs = [(int(pair["sentence_1"]), int(pair["sentence_2"]), int(pair["label"])) for pair in theirs]
+    assert len(pairs) == len(theirs) == 94  # 47 of two classes, and those of one class repeated until they are 47
+    with_itself = {pair for pair in pairs if pair[0] == pair[1]}
+    assert len(with_itself) == 12
+
+    import helpers.batches
+
+    monkeypatch.setattr(helpers.batches, "encode", lambda texts, *_, **__: [[1, 100 + int(text), 2] for text in texts])
+    tokenizer = type("Tokenizer", (), {"pad_token_id": 0})
+    make = run("033", numpy=numpy, tokenizer=tokenizer, max_tokens=8)["pair_batches"]
+    (batch,) = make({"text": names, "label": labels}, 1, seed=0, pairs=len(pairs))
+    assert batch["labels"].chunk(2)[0].sum() == sum(same for *_, same in pairs) == 47
+    kinds = []
+    for batch in make({"text": names, "label": labels}, 40, seed=0, pairs=len(pairs)):
+        left, right = (batch["input_ids"][:, 1] - 100).chunk(2)
+        kinds += zip(left.tolist(), right.tolist(), batch["labels"].chunk(2)[0].tolist(), strict=True)
+    ours, theirs = ({(min(a, b), max(a, b), same) for a, b, same in some} for some in (kinds, pairs))
+    assert ours == theirs - with_itself and len(ours) == 66  # all that there are
+
+    cells = run("031", torch=torch)
+    model = tiny_bert().eval()
+    rows = [[1, 7, 8, 2], [1, 9, 2], [1, 3, 4, 5, 2], [1, 6, 8, 2]]
+    batch = pad([{"input_ids": row, "label": i % 2, "index": i} for i, row in enumerate(rows)], 0)
+    left, right = cells["vectors_of"](model, batch).chunk(2)
+    target = batch["labels"].chunk(2)[0].float()
+    their_loss = losses.CosineSimilarityLoss(torch.nn.Identity()).compute_loss_from_embeddings
+    assert cells["pair_loss"](model, batch).item() == pytest.approx(
+        their_loss([3 * left, right], target).item(), abs=1e-6
+    )
+
+
 def test_doubtful_labels_by_hand_are_those_of_the_exercise():
     doubtful = run("039", numpy=numpy)["doubtful"]
     random = numpy.random.default_rng(0)

@@ -98,6 +98,7 @@ def test_files_go_all_the_way_and_the_names_come_back_in_a_new_process(tiny, run
         said = capsys.readouterr().out
         assert f"{count} reviews of {len(names)} classes" in said and "takes about 380 texts" in said
         assert re.search(r"Right on (9\d|100)\.\d% of \d+ test texts", said), said
+        assert ("Mean F1 over the classes: " in said, "F1 of 'nein, danke': " in said) == (len(names) > 2, len(names) == 2)
         assert {path.name for path in Path(file).iterdir()} == {"my.csv", "model"}  # no checkpoints are left
         facts, page = saved_facts(folder), (folder / "report.html").read_text(encoding="utf-8")
         assert facts["text_column"] == "body" and facts["max_tokens"] == QUICK.max_tokens
@@ -242,6 +243,9 @@ def test_rows_stay_as_they_are_and_those_without_a_text_get_no_answer(model, mon
     assert "left without an answer: 1" in capsys.readouterr().out
     classify(model, out="other.csv", text="label")
     assert [row[3] == "" for row in read("other.csv")] == [False, False, True, True, False]
+    Path("new.csv").write_text('body\n"cat, dog"\n', encoding="utf-8")  # one column: nothing says what stands between
+    classify(model, out="one.csv")
+    assert Path("one.csv").read_text(encoding="utf-8").startswith("body,label,confidence")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +259,7 @@ def test_rows_stay_as_they_are_and_those_without_a_text_get_no_answer(model, mon
         ("body\ncat\n", {"out": "nowhere/answers.csv"}, "nowhere.*can't be read or written"),
         ("body\ncat\n", {"file": "mine.txt"}, "mine.txt"),
         ("body\ncat\n", {"model": "nowhere"}, "No saved model is in nowhere"),
-        ("review\ncat\n", {}, "no columns are named 'body', among .*review.*--text"),
+        ("review\ncat\n", {}, "no columns are named 'body', among .*review.*name yours with --text, and"),
         ("body,n\n" + "cat,1\n" * 600 + "a, b, c\n", {}, "row 602: 3 cells, not 2"),
         ("body,n\n" + "cat,1\n" * 600 + '"cat,1\n', {}, "close every double quote"),
         ("", {}, "0 bytes"),

@@ -245,12 +245,15 @@ def test_a_temperature_that_made_the_test_loss_worse_is_named_and_left_out_of_th
     assert (f"Divide the logits by {figures['temperature']:.2f}" in card) == ("temperature" in card) == helped
 
 
-def test_where_validation_has_no_error_nothing_is_said_of_temperature_scaling():
+@pytest.mark.parametrize("scale", [4, 0])
+def test_where_no_temperature_can_be_fitted_the_report_says_what_is_so(scale):
+    # Logits that are all equal (scale 0) are no reviews that the model calls rightly, and it must not say so.
     reviews = reviews_of((60, 30, 50), 3)
-    logits = {name: 4 * numpy.eye(3)[reviews[name]["label"]] for name in ("validation", "test")}
+    logits = {name: scale * numpy.eye(3)[reviews[name]["label"]] for name in ("validation", "test")}
     figures = measure(reviews, *logits.values(), [9] * 50, max_tokens=20)
     text = shown(figures)
-    assert "it gets none" in text and "scaling helped" not in text and "did not help" not in text
+    assert "No wrong class of a validation review has a larger logit than the true one" in text
+    assert "scaling helped" not in text and "did not help" not in text and "no validation review wrongly" not in text
     assert "Divide the logits" not in model_card(figures, title="Mine", about="")
 
 

@@ -166,7 +166,9 @@ def tell(figures, out):
         f"(95% interval {scores['accuracy_low']:.1%} to {scores['accuracy_high']:.1%}); {figures['baseline']}: "
         f"{figures['baseline_accuracy']:.1%}; always the most frequent class: {figures['always_the_same']:.1%}."
     )
-    print(f"Mean F1 over the classes: {scores['f1']:.3f} ({scores['f1_low']:.3f} to {scores['f1_high']:.3f}).")
+    classes = figures["classes"]
+    whose = "Mean F1 over the classes" if len(classes) > 2 else f"F1 of {classes[1]!r}"  # as `evaluate` has it
+    print(f"{whose}: {scores['f1']:.3f} ({scores['f1_low']:.3f} to {scores['f1_high']:.3f}).")
     print(f"In {out}: the model, its card README.md, and report.html with all figures (it quotes some of your texts).")
     print(f'Next: {COMMAND} try "{out}", or {COMMAND} classify "{out}" new.csv --out answers.csv')
 
@@ -257,6 +259,8 @@ def main(command, options):
         sentence = str(problem)
         for said, here in IN_A_COMMAND.items():
             sentence = sentence.replace(said, here)
+        if command == "classify":  # its rows have no labels
+            sentence = sentence.replace("--text and --label", "--text")
         raise Problem(sentence) from problem
 
 

@@ -200,7 +200,8 @@ def rows_without_labels(path, text_column):
             delimiter, header = _header(path, file, text_column)
             plain = encoding == "utf-8-sig" and not path.open("rb").read(3) == codecs.BOM_UTF8
             # UTF-8 stays as it is; in place of what else Excel writes comes UTF-8 with the mark by which it knows it.
-            yield header, {"delimiter": delimiter, "encoding": "utf-8" if plain else "utf-8-sig"}
+            between = delimiter if len(header) > 1 else ","  # one column has nothing between its cells
+            yield header, {"delimiter": between, "encoding": "utf-8" if plain else "utf-8-sig"}
             text_at = header.index(text_column)
             for row, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1):
                 if row == 1 or not cells:  # the header; an empty line
