@@ -23,12 +23,12 @@ def fit_word_counts(texts, labels):
     return make_pipeline(counts, LogisticRegression(C=3, max_iter=1000)).fit(texts, labels)
 
 
-def evaluate(labels, logits):
+def evaluate(labels, logits, *, macro=False):
     """Return accuracy, precision, recall and f1, each with a 95% interval, and the calibration error.
 
     The keys are `accuracy`, `accuracy_low`, `accuracy_high` and so on, `calibration_error` and `reviews`.
-    With two classes precision, recall and f1 are those of class 1 (positive); with more, the mean over the classes
-    (macro). A share of reviews has a Wilson interval; f1 and the means have a bootstrap interval. (Below about six
+    With two classes precision, recall and f1 are those of class 1 (positive); with more, or if `macro`, the mean over
+    the classes. A share of reviews has a Wilson interval; f1 and the means have a bootstrap interval. (Below about six
     reviews a class that one is too narrow.) Warns of a class that no review has.
     """
     labels, logits = labels_and_logits(labels, logits)
@@ -37,12 +37,12 @@ def evaluate(labels, logits):
         unknown = f"None of these reviews is of class {absent}, so nothing is known about it"
         warnings.warn(f"{unknown}: its precision, recall and F1 count as 0, in a mean too.", stacklevel=2)
     scores = {"reviews": len(labels), **_with_interval("accuracy", numpy.trace(counts), counts.sum())}
-    if len(counts) == 2:
+    if len(counts) == 2 and not macro:
         scores |= _with_interval("precision", counts[1, 1], counts[:, 1].sum())
         scores |= _with_interval("recall", counts[1, 1], counts[1].sum())
-        scores |= _with_bootstrap(counts, {"f1": 2})
+        scores |= _with_bootstrap(counts, {"f1": 2}, macro=False)
     else:
-        scores |= _with_bootstrap(counts, {"precision": 0, "recall": 1, "f1": 2})
+        scores |= _with_bootstrap(counts, {"precision": 0, "recall": 1, "f1": 2}, macro=True)
     scores["calibration_error"] = calibration_error(*confidence_and_correct(labels, logits))
     return scores
 
@@ -173,7 +173,7 @@ def _with_interval(name, successes, total):
     return {name: float(_divide(successes, total)), f"{name}_low": low, f"{name}_high": high}
 
 
-def _with_bootstrap(counts, names):
+def _with_bootstrap(counts, names, *, macro):
     """Return the named scores with 95% bootstrap intervals, which hold the score itself.
 
     Drawing n reviews with replacement and counting again is the same as drawing the confusion matrix's cells from a
@@ -183,7 +183,7 @@ def _with_bootstrap(counts, names):
     classes, reviews = len(counts), counts.sum() + 2
     imaginary = numpy.where(numpy.eye(classes), 1, 1 / max(classes - 1, 1)) / classes
     drawn = numpy.random.default_rng(0).multinomial(reviews, (counts + imaginary).ravel() / reviews, size=2000)
-    values, drawn_values = _averages(counts), _averages(drawn.reshape(-1, classes, classes))
+    values, drawn_values = _averages(counts, macro), _averages(drawn.reshape(-1, classes, classes), macro)
     scores = {}
     for name, place in names.items():
         value, (low, high) = float(values[place]), _middle_95(drawn_values[place])
@@ -191,8 +191,8 @@ def _with_bootstrap(counts, names):
     return scores
 
 
-def _averages(counts):
-    return [scores[..., 1] if scores.shape[-1] == 2 else scores.mean(axis=-1) for scores in class_scores(counts)]
+def _averages(counts, macro):
+    return [scores.mean(axis=-1) if macro else scores[..., 1] for scores in class_scores(counts)]
 
 
 def _middle_95(values):

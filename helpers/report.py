@@ -125,7 +125,7 @@ def show_report(figures):
     helped = "helped" if figures["temperature_helped"] else "did not help, so the model card leaves it out"
     chance = " But chance alone makes such a difference." if low <= 0 <= high else ""
     if figures["temperature"] == 1:
-        print("No wrong class of a validation review has a larger logit than the true one, so no temperature is fitted.")
+        print("On validation no wrong class has a larger logit than the true one, so no temperature is fitted.")
     else:
         print(f"Loss on the test reviews: {figures['loss_before']:.3f} before, {figures['loss_after']:.3f} after.")
         print(f"95% interval of the change {low:+.3f} to {high:+.3f}. Temperature scaling {helped}.{chance}")

@@ -107,6 +107,16 @@ def macro_f1(said, truth, classes):
     return class_scores(confusion_matrix(truth, said, classes=classes))[2].mean()
 
 
+def test_macro_f1_is_the_mean_over_the_classes_also_where_there_are_two():
+    # Would catch the F1 of class 1, which `evaluate` gives by itself for two classes.
+    random, function = numpy.random.default_rng(0), CELLS["014"].split("word_counts =")[0]
+    for classes in (2, 4):
+        names = {"numpy": numpy, "classes": range(classes)}
+        exec(function, names)
+        truth, said = random.integers(classes, size=(2, 50))
+        assert names["scores_of"](said, truth)["f1"] == pytest.approx(macro_f1(said, truth, classes))
+
+
 def test_macro_f1_of_the_exercise_is_that_of_the_notebook():
     random = numpy.random.default_rng(0)
     truth, said = random.integers(4, size=(2, 50))

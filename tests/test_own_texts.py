@@ -98,7 +98,7 @@ def test_files_go_all_the_way_and_the_names_come_back_in_a_new_process(tiny, run
         said = capsys.readouterr().out
         assert f"{count} reviews of {len(names)} classes" in said and "takes about 380 texts" in said
         assert re.search(r"Right on (9\d|100)\.\d% of \d+ test texts", said), said
-        assert ("Mean F1 over the classes: " in said, "F1 of 'nein, danke': " in said) == (len(names) > 2, len(names) == 2)
+        assert ("Mean F1 over the classes: " if len(names) > 2 else "F1 of 'nein, danke': ") in said
         assert {path.name for path in Path(file).iterdir()} == {"my.csv", "model"}  # no checkpoints are left
         facts, page = saved_facts(folder), (folder / "report.html").read_text(encoding="utf-8")
         assert facts["text_column"] == "body" and facts["max_tokens"] == QUICK.max_tokens

@@ -252,7 +252,7 @@ def test_where_no_temperature_can_be_fitted_the_report_says_what_is_so(scale):
     logits = {name: scale * numpy.eye(3)[reviews[name]["label"]] for name in ("validation", "test")}
     figures = measure(reviews, *logits.values(), [9] * 50, max_tokens=20)
     text = shown(figures)
-    assert "No wrong class of a validation review has a larger logit than the true one" in text
+    assert "On validation no wrong class has a larger logit than the true one" in text
     assert "scaling helped" not in text and "did not help" not in text and "no validation review wrongly" not in text
     assert "Divide the logits" not in model_card(figures, title="Mine", about="")
 
