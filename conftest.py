@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent
 NO_NETWORK = ROOT / "tests" / "no_network.py"
 TRACK = os.environ.get("COURSE_TRACK", "quick")  # for notebooks; unit tests run on the quick track
 CELL_SECONDS = 1800  # the longest training, on a slow computer
-LONGEST = ("06_", "test_start", "test_pack", "test_browser", "test_exercises")  # more than a minute each
+LONGEST = ("0", "test_browser", "test_colab", "test_exercises", "test_pack", "test_start")  # "0": the notebooks
 
 
 @pytest.fixture

