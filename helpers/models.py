@@ -13,6 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from helpers.batches import encode, make_loader
 from helpers.careful import hub, saved_models
 from helpers.careful.checks import list_of_texts
+from helpers.careful.saved_models import sentiment_recipe  # noqa: F401, asked for here
 from helpers.track import current_track
 
 # Notebook 01 explains the library's report on newly initialized weights once; from then on it would be noise.
@@ -210,16 +211,6 @@ def saved_facts(folder):
     """
     saved_models.tell_of_a_stopped_save(Path(folder))
     return saved_models.read_json(Path(folder) / saved_models.FACTS)
-
-
-def sentiment_recipe(track):
-    """Return how notebook 03 trains its model: saved beside the model, so that notebook 05 knows it again."""
-    names = ("imdb_train", "imdb_validation", "imdb_test", "max_tokens", "epochs", "learning_rate")
-    recipe = {"track": track.name, **{name: getattr(track, name) for name in names}, "seed": 0}
-    if track.use_hub:  # there it depends on the Hub which model is trained, and on which reviews
-        recipe["bert_from_the_hub"] = hub.bert_from_the_hub() is not None
-        recipe["imdb_from_the_hub"] = hub.imdb_from_the_hub() is not None
-    return recipe
 
 
 def _folder_of(checkpoint, track):

