@@ -13,21 +13,23 @@ from helpers.careful.computer import output_folder, track_and_device  # noqa: F4
 
 @dataclass(frozen=True)
 class Transfer:
-    """Notebook 01: four learners on the Rotten Tomatoes sentences."""
+    """Notebook 01: four learners on short Rotten Tomatoes sentences."""
 
+    words: int = 20  # longer sentences are left out, so that many trainings fit into minutes
+    sentences: tuple = (6000, 2500)  # for training and validation, of which about half are short
     labels: tuple = (50, 200, 800)
     epochs: tuple = (16, 4, 2)  # one for each number of labels: fewer sentences, more epochs
     trainings: tuple = (3, 2, 2)  # fine-tunings, for each number of labels
     rates: tuple = (2e-5, 1e-4, 3e-4, 1e-3)  # tried for fine-tuning; for random weights the last two
+    rate_draws: tuple = (1, 2, 2, 1)  # fine-tunings that try each rate
+    random_epochs: int = 3  # with random weights
     draws: int = 5  # of the two cheap learners
     pool: int = 1600  # sentences that are drawn from
-    more_labels: int = 6000  # for word counts alone
-    choosing: int = 300  # sentences to choose by; the next number is of those to compare on
-    validation: int = 1000
+    choosing: int = 300  # sentences to choose by; the others are to compare on
 
-    gpu = {"labels": (100, 600, 3600), "pool": 5000}
-    quick = {"labels": (8, 16, 24), "epochs": (2, 1, 1), "trainings": (1, 1, 1), "draws": 2, "pool": 48}
-    quick |= {"rates": (1e-4, 3e-4), "more_labels": 96, "choosing": 16, "validation": 40}
+    gpu = {"words": 100, "labels": (100, 600, 3600), "pool": 5000}
+    quick = {"sentences": (200, 120), "labels": (8, 16, 24), "epochs": (2, 1, 1), "trainings": (1, 1, 1), "draws": 2}
+    quick |= {"rates": (1e-4, 3e-4), "rate_draws": (1, 1), "random_epochs": 1, "pool": 48, "choosing": 16}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
+from helpers.data import load_reviews
 from helpers.exercises import nb01
 from helpers.models import freeze, packaged_model
 from helpers.track import GPU, LAPTOP, QUICK
@@ -32,8 +33,21 @@ def test_the_sizes_of_a_track_fit_together(track):
     """The gpu track's are run by nobody here."""
     sizes = track.transfer
     assert len(sizes.labels) == len(sizes.epochs) == len(sizes.trainings) == 3
-    assert sizes.labels[-1] <= sizes.pool <= sizes.more_labels and list(sizes.labels) == sorted(sizes.labels)
+    assert sizes.labels[-1] <= sizes.pool and list(sizes.labels) == sorted(sizes.labels)
     assert len(sizes.rates) >= 2 and list(sizes.rates) == sorted(sizes.rates)  # the last two are for random weights
+    assert len(sizes.rate_draws) == len(sizes.rates)
+    n_train, n_validation = sizes.sentences
+    loaded = load_reviews("rotten_tomatoes", n_train=n_train, n_validation=n_validation, n_test=0, seed=0)
+    short = {name: sum(len(text.split()) <= sizes.words for text in part["text"]) for name, part in loaded.items()}
+    assert short["train"] > sizes.pool and short["validation"] > 2 * sizes.choosing  # or a draw points at nothing
+
+
+@pytest.mark.parametrize("track", [LAPTOP, GPU], ids=lambda track: track.name)
+def test_the_fewest_labels_get_steps_enough(track):
+    """Wrong sizes: one number of epochs for all, so that few labels get few steps and look worse than they are."""
+    sizes = track.transfer
+    for labels, epochs in zip(sizes.labels, sizes.epochs, strict=True):
+        assert epochs * -(-labels // track.batch_size) >= 50
 
 
 @pytest.mark.parametrize("k", range(5))
