@@ -156,7 +156,6 @@ class Machines:
 class Track:
     """Everything that decides how long a notebook takes, in one place. The defaults are the laptop track."""
 
-    # The sizes of each notebook
     transfer: Transfer = Transfer()
     tokenization: Tokenization = Tokenization()
     training: Training = Training()
@@ -166,7 +165,6 @@ class Track:
     beyond: Beyond = Beyond()
     machines: Machines = Machines()
 
-    # What several notebooks share
     name: str = "laptop"  # "laptop", "gpu" or "quick"
     device: str = "cpu"  # "cpu", "cuda" or "mps"
     use_hub: bool = False  # ask the Hub for bert-base-uncased and the whole of IMDb?
