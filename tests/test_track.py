@@ -32,7 +32,7 @@ def test_the_quick_track_is_quick_in_every_notebook_and_the_gpu_track_is_no_smal
         if is_dataclass(sizes):
             laptop, gpu, quick = (vars(getattr(track, name)) for track in (LAPTOP, GPU, QUICK))
             assert quick != laptop and quick.keys() == gpu.keys() == laptop.keys()
-            rates = ("rate", "check_rate", "rates", "rate_too_high")
+            rates = ("rate", "check_rate", "rates", "rate_draws", "rate_too_high")
             assert all(
                 numpy.less_equal(quick[size], laptop[size]).all() for size in quick if size not in ("seeds", *rates)
             )
