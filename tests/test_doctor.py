@@ -11,6 +11,7 @@ import pytest
 from copies import copy
 from test_start import ROOT, run_start, tiny_course
 
+from helpers.careful import checksums, hub
 from tools import commands, doctor, ground, pack
 
 PREFLIGHT = (ROOT / "workshop" / "preflight.md").read_text(encoding="utf-8")
@@ -94,3 +95,23 @@ def test_a_kernel_with_the_network_blocked_loads_model_and_reviews(tmp_path):
     for name, text in stubs.items():
         (tmp_path / "course" / "helpers" / f"{name}.py").write_text(text, encoding="utf-8")
     assert "192.0.2.1" in ask(tmp_path / "course")["error"]
+
+
+def test_each_package_of_files_is_found_as_published_or_named(tmp_path, monkeypatch):
+    """Wrong code: "*.jpg" taken for a file's name, so that a healthy course has something missing."""
+    good, more = tmp_path / "fabric" / "good", {"good/*.jpg": ""}
+    good.mkdir(parents=True)
+    (good / "1.jpg").write_bytes(b"a picture")
+    more["good/*.jpg"] = checksums.sha256_of_list(good / "*.jpg")
+    real = {package: files for package, files in doctor.PACKAGED.items() if package == "conformal-clip-data"}
+    monkeypatch.setattr(doctor, "is_set_up", lambda: True)
+    monkeypatch.setattr(doctor, "site_packages", lambda: hub.packaged_folder("conformal-clip-data").parents[3])
+    monkeypatch.setattr(doctor, "PACKAGED", real)
+    assert "local/*.jpg" in "".join(doctor.files_finding())
+
+    monkeypatch.setattr(doctor, "site_packages", lambda: tmp_path)
+    monkeypatch.setattr(doctor, "PACKAGED", {"fabric": ("fabric", ".", more)})
+    assert "as published" in "".join(doctor.files_finding())
+    (good / "2.jpg").write_bytes(b"one too many")
+    with pytest.raises(ground.Problem, match=r"jpg is damaged: run .*--force-reinstall.* fabric"):
+        list(doctor.files_finding())

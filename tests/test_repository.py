@@ -21,7 +21,8 @@ from tools import commands, doctor, ground, refresh
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RANGES = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
+EXTRAS = PROJECT["optional-dependencies"]
+RANGES = {r.name: r.specifier for r in map(Requirement, sum(EXTRAS.values(), PROJECT["dependencies"]))}
 LINES = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 PINNED = {r.name: r.specifier for r in map(Requirement, (line for line in LINES if line and not line.startswith("#")))}
 # What Colab has preinstalled, as github.com/googlecolab/backend-info (pip-freeze.txt, os-info.txt) said on 2026-08-19;

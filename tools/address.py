@@ -31,7 +31,7 @@ UNPACK = """  # this notebook was opened alone, in Colab say
             "Drag {folder}.zip (`python3 start.py zip` makes it) into "
             "Colab's Files panel, wait until it is there, then run this cell again."
         )
-    runpy.run_path(colab, run_name="__main__")  # installs what is missing"""
+    runpy.run_path(colab, {{"NOTEBOOK": "{number}"}}, "__main__")  # installs what is missing"""
 FETCH = """  # this notebook was opened alone, in Colab say: fetch the course around it
     fetch = "git clone --quiet --depth=1 --branch={branch} {repository}"
     if not os.path.isdir("{folder}"):
@@ -41,7 +41,8 @@ FETCH = """  # this notebook was opened alone, in Colab say: fetch the course ar
                 f"The course was not fetched: check the network and run the cell again. {{git[1]}}"
             )
         os.rename(f"unfinished-{{os.getpid()}}", "{folder}")
-    runpy.run_path("{folder}/tools/colab.py", run_name="__main__")  # installs what is missing"""
+    colab = "{folder}/tools/colab.py"  # installs what is missing
+    runpy.run_path(colab, {{"NOTEBOOK": "{number}"}}, "__main__")"""
 
 
 def address():
@@ -59,12 +60,13 @@ def address():
     return repository, branch
 
 
-def setup_source():
-    """Return the source of the setup cell, the same for all notebooks."""
+def setup_source(number):
+    """Return the source of the setup cell, the same for all notebooks but for their number: "06", say."""
     repository, branch = address()
     if not repository:
-        return SETUP.format(imports=("import runpy\n", "import zipfile\n"), otherwise=UNPACK.format(folder=FOLDER))
-    otherwise = FETCH.format(repository=repository, branch=branch, folder=FOLDER)
+        otherwise = UNPACK.format(folder=FOLDER, number=number)
+        return SETUP.format(imports=("import runpy\n", "import zipfile\n"), otherwise=otherwise)
+    otherwise = FETCH.format(repository=repository, branch=branch, folder=FOLDER, number=number)
     return SETUP.format(imports=("import runpy\nimport subprocess\n", ""), otherwise=otherwise)
 
 
@@ -87,6 +89,6 @@ def with_address(notebook, path):
             cell.source = "\n".join([title, *(["", badge(path)] if badge(path) else []), *rest])
     for cell in code_cells(notebook):
         if tagged(cell, "setup"):
-            cell.source = setup_source()
+            cell.source = setup_source(path.name[:2])
             cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}  # folded, in JupyterLab and Colab
     return notebook

