@@ -118,7 +118,7 @@ class Beyond:
     asked: int = 60  # sentences that each wording of a prompt is asked, and each rate is chosen by
     compared: int = 200  # sentences that the learners are compared on
     example_draws: int = 2
-    labels: int = 96
+    labels: int = 128
     epochs: int = 3  # of the decoder; those of BERT give it the steps that few labels need
     bert_epochs: int = 8
     lora_rates: tuple = (1e-4, 1e-3)
@@ -138,7 +138,7 @@ class Beyond:
     quick = {"decoder_layers": 2, "asked": 6, "compared": 16, "labels": 16, "epochs": 1, "draws": 2}
     quick |= {"example_draws": 1, "bert_epochs": 1}
     gpu |= {"picture_size": 224, "per_class": (10, 30, 300), "tested_per_class": 200, "picture_steps": 100}
-    quick |= {"picture_size": 32, "per_class": (2, 4), "tested_per_class": 6, "picture_steps": 2, "tuned_draws": 1}
+    quick |= {"picture_size": 32, "per_class": (2, 3, 4), "tested_per_class": 6, "picture_steps": 2, "tuned_draws": 1}
     quick |= {"digits": 30, "digits_tested": 20, "digit_steps": (1, 2)}
 
 

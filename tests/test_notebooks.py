@@ -36,7 +36,10 @@ FIGURES = {
         "classes test_texts macro_f1 macro_f1_low macro_f1_high baseline_macro_f1 onnx_megabytes int8_megabytes "
         "milliseconds_torch milliseconds_int8 answers_changed_by_int8"
     ),
-    "07": "decoder_accuracy_untuned decoder_accuracy_lora lora_parameters",
+    "07": (
+        "decoder_accuracy_untuned decoder_accuracy_lora lora_parameters vision_accuracy_pixels "
+        "vision_accuracy_random vision_accuracy_frozen vision_accuracy_finetuned"
+    ),
     "08": "processes largest_weight_difference speedup",
 }
 

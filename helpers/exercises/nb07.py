@@ -180,6 +180,59 @@ def where_they_are_level():
     cheaper."""
 
 
+# Exercise 4: a window slides over a picture
+
+
+@exercise(
+    title="What a convolution gives",
+    minutes=8,
+    cases={
+        "one window of two by two": ([[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[1, 0], [0, -1]]),
+        "brighter on the right": ([[0, 0, 9, 9], [0, 0, 9, 9], [0, 0, 9, 9]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
+        "a picture that is wider than high": ([[1, 0, 2, 0, 3], [0, 1, 0, 2, 0]], [[1, 2]]),
+    },
+    hints=[
+        "The result has a row for each place where the window fits from top to bottom: "
+        "`len(picture) - len(window) + 1`; and as many columns as it fits from left to right.",
+        "At the place (row, column) the weight `window[i][j]` lies on the number `picture[row + i][column + j]`.",
+        "Multiply these pairs and add all products: one number of the result.",
+    ],
+    praise="A layer has many such windows; what they find are the channels that the next layer's windows see.",
+)
+def convolve(picture, window):
+    high, wide = len(window), len(window[0])
+    found = []
+    for row in range(len(picture) - high + 1):
+        line = []
+        for column in range(len(picture[0]) - wide + 1):
+            places = [(i, j) for i in range(high) for j in range(wide)]
+            line.append(sum(window[i][j] * picture[row + i][column + j] for i, j in places))
+        found.append(line)
+    return found
+
+
+@convolve.mistake(replace={"window[i][j] *": "window[-1 - i][-1 - j] *"})
+def turns_the_window():
+    """You turn the window upside down. Mathematicians do that in a convolution; the networks of torch don't."""
+
+
+@convolve.mistake(replace={"line.append(sum(": "line.append(max("})
+def takes_the_largest():
+    """You take the largest product. A convolution adds all of them; the largest is what "max pooling" takes."""
+
+
+@convolve.mistake(
+    replace={"len(picture) - high + 1": "len(picture) - high", "len(picture[0]) - wide + 1": "len(picture[0]) - wide"}
+)
+def misses_the_last_place():
+    """A row and a column are missing: a window of 2 fits into 3 points at two places, 3 - 2 + 1."""
+
+
+@convolve.mistake(replace={"range(len(picture) - high + 1)": "range(0, len(picture) - high + 1, high)"})
+def steps_by_the_window():
+    """Your window moves on by its own height. It moves by one point at a time (a larger step is called stride)."""
+
+
 quiz_1 = Quiz(
     """
     A decoder reads "The film is not good." Which words can change the vector of *film*?
