@@ -115,13 +115,13 @@ class Beyond:
     decoder_memory: float = 4.0  # gigabytes; where a computer has less, a stump of the decoder shows how it goes
     decoder_layers: int = 30  # of its lowest: all
     words: int = 20  # longer sentences are left out, so that many readings fit into minutes
-    asked: int = 60  # sentences that each wording of a prompt is asked, and each rate is chosen by
+    asked: int = 80  # sentences that each wording of a prompt is asked, and each rate is chosen by
     compared: int = 200  # sentences that the learners are compared on
     example_draws: int = 2
     labels: int = 128
     epochs: int = 3  # of the decoder; those of BERT give it the steps that few labels need
     bert_epochs: int = 8
-    lora_rates: tuple = (1e-4, 1e-3)
+    lora_rates: tuple = (1e-3, 1e-4)
     full_rate: float = 1e-4
     draws: int = 3  # of the cheap learners
     picture_size: int = 96  # points, in height and width
