@@ -177,6 +177,7 @@ PALE = """(() => {
 })()"""
 
 
+@pytest.mark.timeout(900)  # all pages at three widths: half a minute of a processor, and Chromium's own
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_fits_and_can_be_read(scheme, built, pages, browser, tmp_path):
     context = browser.new_context(color_scheme=scheme)
