@@ -71,6 +71,15 @@ def test_a_wheel_holds_all_of_helpers_and_no_index_takes_it():
     assert "Private :: Do Not Upload" in PROJECT["classifiers"]
 
 
+def test_notebook_07_alone_asks_for_its_packages():
+    """Wrong code: whoever misses 152 MB that 07 alone needs can't open 01."""
+    own = ("careful.pictures", "careful import pictures", "careful.decoder", "careful import decoder", "import gguf")
+    for path in [*ROOT.glob("helpers/**/*.py"), *ROOT.glob("notebooks/*.ipynb")]:
+        if path.stem not in ("pictures", "decoder", "nb07", "07_beyond_bert"):
+            text = path.read_text(encoding="utf-8")
+            assert not [name for name in own if name in text], path
+
+
 def test_start_py_knows_the_same_pythons():
     pythons = SpecifierSet(PROJECT["requires-python"])
     versions = [(3, minor) for minor in range(6, 30)]
