@@ -36,7 +36,7 @@ class Gpu(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs, name = kwargs or {}, getattr(function, "__name__", "")
         owner = getattr(getattr(function, "__self__", None), "__name__", "")  # of a getter or setter
-        if name == "_parse_to":  # of a module's .to(), which only reads its arguments
+        if name in ("_parse_to", "device"):  # .to() of a module, torch.device(): they only read
             return function(*args, **kwargs)
         if name == "__get__":
             return self.look(owner, function, args[0])
