@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 
+from helpers.careful.computer import processor_has_bf16
 from tools import guide, speed
 from tools.address import badge, with_address
 from tools.notebooks import (
@@ -100,6 +101,8 @@ def keep_minutes(path, minutes):
     laptop = results.setdefault("laptop", {"minutes": {}})
     laptop.update(machine=machine(), date=date.today().isoformat())
     laptop["minutes"] = dict(sorted({**laptop["minutes"], path.name[:2]: minutes}.items()))
+    in_32_bits = set(laptop.get("in_32_bits", [])) - {path.name[:2]}
+    laptop["in_32_bits"] = sorted(in_32_bits | (set() if processor_has_bf16() else {path.name[:2]}))
     speed.RESULTS.mkdir(exist_ok=True)
     write(speed.RESULTS / "notebook_minutes.json", json.dumps(results, indent=1) + "\n")
 
@@ -166,6 +169,9 @@ def minutes_table():
         minutes = [m and f"{m:.1f}" if not isinstance(m, list) else " to ".join(map(str, m)) for m in measured]
         rows.append([f"[{title}](notebooks/{path.name})", question, *minutes, *(badge(path) for _ in in_colab)])
     where = "; ".join(f"{track} track: {results[track]['machine']}" for track in tracks)
+    in_32_bits = results.get("laptop", {}).get("in_32_bits")
+    if in_32_bits:
+        where += f". Without 16-bit products, as on an ordinary laptop: {', '.join(in_32_bits)}"
     return f"{table(rows)}\n\nWhere: {where}." if where else table(rows)
 
 
