@@ -114,7 +114,6 @@ class Beyond:
 
     decoder_memory: float = 4.0  # gigabytes; where a computer has less, a stump of the decoder shows how it goes
     decoder_layers: int = 30  # of its lowest: all
-    words: int = 20  # longer sentences are left out, so that many readings fit into minutes
     asked: int = 80  # sentences that each wording of a prompt is asked, and each rate is chosen by
     compared: int = 200  # sentences that the learners are compared on
     example_draws: int = 2
@@ -134,7 +133,7 @@ class Beyond:
     digits_tested: int = 400
     digit_steps: tuple = (36, 72)
 
-    gpu = {"words": 100, "asked": 300, "compared": 1000, "labels": 600, "draws": 5}
+    gpu = {"asked": 300, "compared": 1000, "labels": 600, "draws": 5}
     quick = {"decoder_layers": 2, "asked": 6, "compared": 16, "labels": 16, "epochs": 1, "draws": 2}
     quick |= {"example_draws": 1, "bert_epochs": 1}
     gpu |= {"picture_size": 224, "per_class": (10, 30, 300), "tested_per_class": 200, "picture_steps": 100}
