@@ -135,7 +135,7 @@ def test_a_course_that_many_share_and_nobody_may_write_serves_copies_in_the_own_
     course, home, log = tmp_path / "course", tmp_path / "home", tmp_path / "start.log"
     for folder in (course, home):
         folder.mkdir()
-    for name in COURSE:
+    for name in (*COURSE, "workshop"):
         copy(ROOT / name, course / name)
     able = ["unshare", "-m", "sh", "-c", READ_ONLY, "sh", str(course), sys.prefix]
     if not shutil.which("unshare") or subprocess.run([*able, "true"], capture_output=True).returncode:
@@ -153,6 +153,7 @@ def test_a_course_that_many_share_and_nobody_may_write_serves_copies_in_the_own_
         assert f"/lab/tree/my_course/{name}" in lab.printed
         mine = home / "bert-finetuning-course-files" / "my_course" / name
         assert f"are in {mine.parent.parent}" in lab.said and mine.exists()
+        assert (mine.parent.parent / "workshop" / "glossary.md").exists()  # the copies' links lead there
         written = lab.ask(f"/api/contents/my_course/{name}", "PATCH", {"path": "my_course/renamed.ipynb"})
         assert written["writable"] and mine.with_name("renamed.ipynb").exists()
 
