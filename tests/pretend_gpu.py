@@ -11,7 +11,14 @@ from torch.utils.data import DataLoader
 
 HERE, THERE = torch.device("cpu"), torch.device("cuda", 0)
 SETTERS = ("data", "grad")
-FROM_ANYWHERE = ("copy_", "load_state_dict", "__setstate__", "_has_compatible_shallow_copy_type", "is_same_size")
+FROM_ANYWHERE = (
+    "copy_",
+    "__deepcopy__",
+    "load_state_dict",
+    "__setstate__",
+    "_has_compatible_shallow_copy_type",
+    "is_same_size",
+)
 
 
 def is_cuda(value):
@@ -56,7 +63,7 @@ class Gpu(TorchFunctionMode):
             self.compare(name, args, given)
         args, kwargs = tree_map(lambda value: HERE if is_cuda(value) else value, (args, kwargs))
         made = function(*args, **kwargs)
-        on_the_gpu = is_cuda(asked[0]) if asked else any(map(there, given[:1] if name == "copy_" else given))
+        on_the_gpu = is_cuda(asked[0]) if asked else any(map(there, given[:1] if name in FROM_ANYWHERE else given))
         if asked and given and isinstance(made, torch.Tensor) and made is given[0] and there(made) != on_the_gpu:
             made = made.clone()  # a copy, as between two memories
         for tensor in tensors_in(made):
