@@ -67,7 +67,8 @@ class Gpu(TorchFunctionMode):
         if asked and given and isinstance(made, torch.Tensor) and made is given[0] and there(made) != on_the_gpu:
             made = made.clone()  # a copy, as between two memories
         for tensor in tensors_in(made):
-            if on_the_gpu and tensor.dtype == torch.float64:
+            # The one number of a loss scaler may have them: Apple's GPUs get none.
+            if on_the_gpu and tensor.dtype == torch.float64 and tensor.dim():
                 raise TypeError(f"Cannot convert a MPS Tensor to float64 dtype, in {name}.")
             tensor.on_the_gpu = on_the_gpu
         return made
