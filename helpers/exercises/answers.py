@@ -24,7 +24,7 @@ from helpers.exercises.limits import run_limited
 from helpers.track import output_folder
 
 LONGEST = 2000  # characters of a value of another cell, an answer's list of settings say
-SECRET = Path.home() / ".bert-finetuning-course"
+SECRET = Path(os.path.expanduser("~"), ".bert-finetuning-course")  # fails only where it is used, if there is no home
 SECONDS = 20  # that an answer may take to be made anew: it may import torch
 
 
