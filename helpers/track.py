@@ -121,7 +121,6 @@ class Beyond:
     epochs: int = 3  # of the decoder; those of BERT give it the steps that few labels need
     bert_epochs: int = 8
     lora_rates: tuple = (1e-3, 1e-4)
-    full_rate: float = 1e-4
     draws: int = 3  # of the cheap learners
     picture_size: int = 96  # points, in height and width
     per_class: tuple = (10, 30, 100)  # pictures to train on

@@ -28,7 +28,7 @@ import torch
 from nbclient import NotebookClient
 
 from helpers.batches import make_loader
-from helpers.exercises import Exercise, Quiz, ____, exercise, nb02, nb03, nb04, nb05, progress_of
+from helpers.exercises import Exercise, Quiz, ____, exercise, nb02, nb03, nb04, nb05, nb07, progress_of
 from helpers.exercises.engine import Progress, tasks_of, told
 from helpers.exercises.solve import exercise_name, solved
 
@@ -1025,6 +1025,19 @@ def dropout_of_the_library(numbers, rate, training):
     return torch.nn.functional.dropout(numbers, rate, training)
 
 
+def log_probabilities_of_the_library(logits, answers):
+    return torch.tensor(logits, dtype=torch.float64).log_softmax(dim=0)[answers]
+
+
+def pays_by_floor_division(labels, training, prompt, own):
+    return (labels + training) // (prompt - own) + 1 if prompt > own else None
+
+
+def convolve_by_the_library(picture, window):
+    picture, window = torch.tensor(picture).double(), torch.tensor(window).double()
+    return torch.nn.functional.conv2d(picture[None, None], window[None, None])[0, 0]
+
+
 @pytest.mark.parametrize(
     ("task", "answer"),
     [
@@ -1036,6 +1049,9 @@ def dropout_of_the_library(numbers, rate, training):
         (nb05.best_threshold, threshold_of_section_7),
         (nb05.best_threshold, threshold_of_a_loop),
         (nb05.mislabelled, "4"),
+        (nb07.log_probabilities, log_probabilities_of_the_library),
+        (nb07.pays_from, pays_by_floor_division),
+        (nb07.convolve, convolve_by_the_library),
     ],
 )
 def test_a_right_answer_of_another_form_passes(task, answer):

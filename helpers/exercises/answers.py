@@ -77,7 +77,7 @@ def stamp(code):
 
 def is_own(entry):
     """Was this code kept by this account? COURSE_OWN_ANSWERS says so of a folder that moves with the learner."""
-    if os.environ.get("COURSE_OWN_ANSWERS"):
+    if os.environ.get("COURSE_OWN_ANSWERS", "").lower() == "yes":
         return True
     with suppress(OSError, AttributeError):  # a home that can't be written; code that is no text
         return entry.get("stamp") == stamp(entry["code"])

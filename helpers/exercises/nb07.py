@@ -131,7 +131,7 @@ def overflows(logits, answers):
     title="From how many texts on is a model of your own cheaper?",
     cases={
         "labels cost 300, answers next to nothing": (300, 1, 0.001, 0.0),
-        "exactly level after whole thousands": (40, 10, 0.05, 0.0),
+        "exactly level after a whole number of texts": (40, 10, 0.25, 0.0),
         "a model of one's own costs something a text, too": (120, 5, 0.004, 0.001),
         "the prompt is cheaper for each text": (100, 5, 0.001, 0.002),
         "both cost the same a text": (100, 5, 0.002, 0.002),
