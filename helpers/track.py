@@ -101,11 +101,13 @@ class OwnTexts:
     few: tuple = (8, 16, 32)  # labels of each class
     few_steps: int = 72  # of a fine-tuning with few labels; with 24 it was cut short at the most labels
     pair_steps: int = 24
-    draws: int = 2  # of what is compared
+    few_draws: tuple = (2, 2, 1)  # of what is trained with so many labels
+    weight_seeds: int = 2  # trainings with class weights, and as many without
 
-    gpu = {"draws": 5}
+    gpu = {"few_draws": (5, 5, 3), "weight_seeds": 5}
     quick = {"most": 200, "epochs": 1, "trial": 40, "trial_epochs": 1, "weight_epochs": 2}
-    quick |= {"few": (1, 2, 3), "few_steps": 2, "pair_steps": 2, "draws": 1}
+    quick |= {"few": (1, 2, 3), "few_steps": 2, "pair_steps": 2, "few_draws": (1, 1, 1)}
+    quick |= {"weight_seeds": 1}
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,11 @@ class Beyond:
 
     decoder_memory: float = 4.0  # gigabytes; where a computer has less, a stump of the decoder shows how it goes
     decoder_layers: int = 30  # of its lowest: all
-    asked: int = 80  # sentences that each wording of a prompt is asked, and each rate is chosen by
+    asked: int = 60  # sentences that each wording of a prompt is asked, and each rate is chosen by
     compared: int = 200  # sentences that the learners are compared on
     example_draws: int = 2
     labels: int = 128
-    epochs: int = 3  # of the decoder; those of BERT give it the steps that few labels need
+    epochs: int = 2  # of the decoder; those of BERT give it the steps that few labels need
     bert_epochs: int = 8
     lora_rates: tuple = (1e-3, 1e-4)
     draws: int = 3  # of the cheap learners

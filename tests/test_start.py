@@ -161,15 +161,19 @@ def test_the_test_command_knows_three_sizes(course):
         said = run_start(course.folder, *arguments, **more).stdout
         return re.findall("tiny pytest got .*'--nbval-cell-timeout=1800'(.*)", said)
 
-    many = commands.workers([], commands.cores(), commands.memory())
-    many = f", '-n', '{many}', '--dist=loadfile', '--no-loadscope-reorder'" if many > 1 else ""
-    plain, claims = "] None", ", '-o', 'testpaths=notebooks'] laptop"  # conftest.py takes None for quick
+    def in_processes(gigabytes):
+        many = commands.workers([], commands.cores(), commands.memory(), each=gigabytes)
+        return f", '-n', '{many}', '--dist=loadfile', '--no-loadscope-reorder'" if many > 1 else ""
+
+    many = in_processes(3)
+    plain, claims = "] None", f", '-o', 'testpaths=notebooks'{in_processes(7)}] laptop"  # conftest.py: None is quick
     (course.folder / "room.json").write_text('{"track": "gpu"}')  # says nothing about tests
     assert got("test") == [many + plain] and got("test", "--claims") == [claims]
     assert got("test", "--claims", COURSE_TRACK="quick") == [claims] and got("test", COURSE_TRACK="gpu") == ["] gpu"]
     chosen = ", '-k', '03']"
     slow = f", '-m', 'slow'{chosen} None"
-    assert got("test", "-k", "03", "--all") == [f"{many}{chosen} None", slow, claims.replace("]", chosen)]
+    large = f", '-o', 'testpaths=notebooks', '-k', '03'{in_processes(7)}] laptop"
+    assert got("test", "-k", "03", "--all") == [f", '-k', '03'{many}] None", slow, large]
     (course.folder / "room.json").unlink()
     assert 'environ.get("COURSE_TRACK", "quick")' in (ROOT / "conftest.py").read_text(encoding="utf-8")
 
@@ -186,6 +190,7 @@ def test_tests_run_side_by_side_unless_somebody_watches_them(arguments, number):
     assert commands.workers(arguments.split(), 8, 32) == number
     assert commands.workers(arguments.split(), 1, 32) == commands.workers(arguments.split(), 8, 2) == 1
     assert commands.workers(arguments.split(), 8, 7) == min(number, 2)
+    assert commands.workers(arguments.split(), 8, 15, each=7) == min(number, 2)
 
 
 @pytest.mark.parametrize(

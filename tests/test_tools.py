@@ -145,7 +145,7 @@ def test_refresh_writes_back_only_what_ran_to_its_end_with_the_code_that_stands_
     assert str(course) not in (course / "notebooks" / "01_good.ipynb").read_text(encoding="utf-8")
 
     results = json.loads((course / "tools" / "results" / "notebook_minutes.json").read_text(encoding="utf-8"))
-    assert list(results["laptop"]["minutes"]) == ["01", "03"] and results["laptop"]["machine"]
+    assert list(results["laptop"]["minutes"]) == list(results["laptop"]["machines"]) == ["01", "03"]
     readme = (course / "README.md").read_text(encoding="utf-8")
     assert "| [01_good](notebooks/01_good.ipynb) | Is it 01_good? | 0." in readme
     assert "| [02_bad](notebooks/02_bad.ipynb) | Is it 02_bad? |  |" in readme

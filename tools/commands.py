@@ -133,8 +133,8 @@ def add_own_options(parser, command):
 def run_tests(arguments, pack=None):
     """All tests and notebooks on the quick track; with --claims, the notebooks on the laptop track; with --all, both.
 
-    pytest does it, and compares the outputs of the notebooks' marked cells. On the quick track it does so in several
-    processes; on the others, whose minutes are measured, and with what takes long, in one.
+    pytest does it, and compares the outputs of the notebooks' marked cells. It does so in several processes; in one on
+    a GPU, and with what takes long.
     """
     rest = [argument for argument in arguments if argument not in ("--claims", "--all")]
     set_up(pack)
@@ -144,12 +144,10 @@ def run_tests(arguments, pack=None):
     claims = [*pytest, "-o", "testpaths=notebooks", *rest], environment() | {"COURSE_TRACK": "laptop"}
     # Whatever the track of a room is: conftest.py takes none for quick.
     env = {name: value for name, value in environment().items() if name != "COURSE_TRACK" or os.environ.get(name)}
-    number = workers(rest, cores(), memory()) if env.get("COURSE_TRACK", "quick") == "quick" else 1
     plain = [*pytest, *rest], env
-    if number > 1:
-        # conftest.py says which files come first, and which two go together
-        together = ["-n", str(number), "--dist=loadfile", "--no-loadscope-reorder"]
-        plain = [*pytest, *together, *rest], {"OMP_NUM_THREADS": str(cores() // number)} | env
+    claims = side_by_side(*claims, rest, gigabytes=7)  # what 07 takes at most
+    if env.get("COURSE_TRACK", "quick") == "quick":
+        plain = side_by_side(*plain, rest, gigabytes=3)
     if "--all" in arguments:
         codes = []
         for command, settings in (plain, ([*pytest, "-m", "slow", *rest], env), claims):
@@ -160,18 +158,28 @@ def run_tests(arguments, pack=None):
     return hand_over(*(claims if "--claims" in arguments else plain))
 
 
+def side_by_side(command, settings, arguments, *, gigabytes):
+    """Return the command and settings with which pytest runs its files in several processes, each of so many GB."""
+    number = workers(arguments, cores(), memory(), each=gigabytes)
+    if number == 1:
+        return command, settings
+    # conftest.py says which files come first, and which two go together
+    together = ["-n", str(number), "--dist=loadfile", "--no-loadscope-reorder"]
+    return [*command, *together], {"OMP_NUM_THREADS": str(cores() // number)} | settings
+
+
 # One test, the first failure, a debugger, what a test prints: that is for one process. So are workers of one's own.
 ONE_PROCESS = re.compile(
     r".*::|.*no:xdist|-[qv]*[nsx]|--(?:numprocesses|dist|pdb|trace|exitfirst|maxfail|stepwise|sw|capture|co(?!\w)|coll)"
 )
 
 
-def workers(arguments, cores, gigabytes):
-    """Return how many processes run the tests: one for each core, at most four, each with 3 GB and its own files."""
+def workers(arguments, cores, gigabytes, each=3):
+    """Return how many processes run the tests: one for each core, at most four, each with so many GB and own files."""
     files = [argument for argument in arguments if argument.endswith((".py", ".ipynb")) and argument[0] != "-"]
     if any(map(ONE_PROCESS.match, arguments)):
         return 1
-    return max(1, min(cores, 4, gigabytes // 3, len(files) or 4))
+    return max(1, min(cores, 4, gigabytes // each, len(files) or 4))
 
 
 def cores():

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import sys
-from datetime import date
 from pathlib import Path
 
 import nbformat
@@ -98,11 +97,10 @@ def without_machine_paths(text):
 def keep_minutes(path, minutes):
     """Note how long a notebook took on the laptop track, and on what machine."""
     results = speed.read_results("notebook_minutes")
-    laptop = results.setdefault("laptop", {"minutes": {}})
-    laptop.update(machine=machine(), date=date.today().isoformat())
-    laptop["minutes"] = dict(sorted({**laptop["minutes"], path.name[:2]: minutes}.items()))
-    in_32_bits = set(laptop.get("in_32_bits", [])) - {path.name[:2]}
-    laptop["in_32_bits"] = sorted(in_32_bits | (set() if processor_has_bf16() else {path.name[:2]}))
+    laptop = results.setdefault("laptop", {"minutes": {}, "machines": {}})
+    bits = "" if processor_has_bf16() else ", without 16-bit products"
+    for name, value in (("minutes", minutes), ("machines", machine() + bits)):
+        laptop[name] = dict(sorted({**laptop[name], path.name[:2]: value}.items()))
     speed.RESULTS.mkdir(exist_ok=True)
     write(speed.RESULTS / "notebook_minutes.json", json.dumps(results, indent=1) + "\n")
 
@@ -168,11 +166,13 @@ def minutes_table():
         measured = [results[track]["minutes"].get(path.name[:2], "") for track in tracks]
         minutes = [m and f"{m:.1f}" if not isinstance(m, list) else " to ".join(map(str, m)) for m in measured]
         rows.append([f"[{title}](notebooks/{path.name})", question, *minutes, *(badge(path) for _ in in_colab)])
-    where = "; ".join(f"{track} track: {results[track]['machine']}" for track in tracks)
-    in_32_bits = results.get("laptop", {}).get("in_32_bits")
-    if in_32_bits:
-        where += f". Without 16-bit products, as on an ordinary laptop: {', '.join(in_32_bits)}"
-    return f"{table(rows)}\n\nWhere: {where}." if where else table(rows)
+    where = []
+    for track in tracks:
+        machines = results[track].get("machines", {})
+        for one in dict.fromkeys(machines.values()):
+            where.append(f"{', '.join(number for number in machines if machines[number] == one)}: {one}")
+        where += [f"{track} track: {results[track]['machine']}"] if "machine" in results[track] else []
+    return f"{table(rows)}\n\nMeasured on: {'; '.join(where)}." if where else table(rows)
 
 
 def readme_picture():
