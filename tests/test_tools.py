@@ -200,12 +200,14 @@ def test_the_hash_changes_with_the_code_and_not_with_the_prose_or_the_setup_cell
     assert tools.code_hash(notebook) != before
 
 
-def test_minutes_without_16_bit_products_say_so(tmp_path, monkeypatch):
-    """Wrong code: the note stays when the notebook is measured with such products again, or names all notebooks."""
+def test_minutes_name_their_machine(tmp_path, monkeypatch):
+    """Wrong code: one machine is named for all notebooks, or the first stays when a notebook is measured elsewhere."""
     monkeypatch.setattr(refresh.speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(refresh, "machine", lambda: "2 cores")
     found = []
     for notebook, has_them in [("01_a.ipynb", False), ("02_b.ipynb", True), ("01_a.ipynb", True)]:
         monkeypatch.setattr(refresh, "processor_has_bf16", lambda has_them=has_them: has_them)
         refresh.keep_minutes(Path(notebook), 1.5)
-        found.append("Without 16-bit products, as on an ordinary laptop: 01." in refresh.minutes_table() + ".")
-    assert found == [True, True, False]
+        found.append(refresh.minutes_table().rpartition("Measured on: ")[2])
+    without = "01: 2 cores, without 16-bit products"
+    assert found == [f"{without}.", f"{without}; 02: 2 cores.", "01, 02: 2 cores."]
