@@ -14,7 +14,8 @@ from tools import speed
 from tools.benchmarks import growth, training_speed
 
 
-@pytest.mark.parametrize("laptop, seeds", [pytest.param(False, 2, marks=pytest.mark.slow), (True, 1)])
+@pytest.mark.slow
+@pytest.mark.parametrize("laptop, seeds", [(False, 2), (True, 1)])
 def test_loops_train_in_turns_and_are_measured(tmp_path, run, laptop, seeds):
     out, contenders = tmp_path / "speed.json", ["trainer-tuned-16", "course"]
     command = [sys.executable, training_speed.__file__, "--contenders", *contenders, "--seeds", seeds, "--out", out]
@@ -70,6 +71,7 @@ def test_the_operations_are_those_of_the_network_without_padding():
     assert together == pytest.approx(counted(30) + counted(200), rel=1e-3)  # padded it would be twice that of 200
 
 
+@pytest.mark.slow
 def test_growth_is_measured_at_every_size(tmp_path, monkeypatch):
     out = tmp_path / "growth.json"
     growth.main(out, reviews=(4, 8), tokens=(8, 16), turns=2)

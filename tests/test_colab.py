@@ -418,6 +418,7 @@ def committed(course):
     return {path.name: path.read_bytes() for path in [*course.glob("notebooks/*.ipynb"), course / "README.md"]}
 
 
+@pytest.mark.slow
 def test_a_fork_changes_its_address_and_runs_one_command(homeless, tmp_path):
     course = copy(homeless, tmp_path / "course")
     assert b"colab.research.google.com" not in b"".join(committed(homeless).values())
