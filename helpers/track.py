@@ -63,15 +63,15 @@ class Overfitting:
     tokens: int = 20  # longer sentences are left out, so that many trainings fit into minutes
     train: int = 144
     validation: int = 200
-    epochs: int = 9  # of a long training
-    short_epochs: int = 3
+    epochs: int = 8  # of a long training
+    short_epochs: int = 4
     rate: float = 1.5e-4
-    more: int = 432  # sentences of the setting "more labels": in short_epochs as many steps as a long training
+    more: int = 288  # sentences of the setting "more labels": in short_epochs as many steps as a long training
     seeds: tuple = (0, 1, 2)
 
-    gpu = {"tokens": 64, "train": 192, "validation": 1000, "epochs": 15, "short_epochs": 5, "rate": 8e-5, "more": 576}
+    gpu = {"tokens": 64, "train": 192, "validation": 1000, "epochs": 10, "short_epochs": 5, "rate": 8e-5, "more": 384}
     gpu |= {"seeds": (0, 1, 2, 3, 4)}
-    quick = {"train": 16, "validation": 24, "epochs": 3, "short_epochs": 1, "more": 48, "seeds": (0, 1)}
+    quick = {"train": 16, "validation": 24, "epochs": 2, "short_epochs": 1, "more": 32, "seeds": (0, 1)}
 
 
 @dataclass(frozen=True)

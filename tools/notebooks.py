@@ -90,7 +90,7 @@ def with_tables(text, tables):
 
 
 def machine():
-    """Describe this machine in a line: cores, processor, memory, system."""
+    """Describe this machine in a line: cores, processor, memory, system, and what of the processor is hidden."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -99,4 +99,6 @@ def machine():
     memory = ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB, "
-    return f"{os.cpu_count()} cores ({processor}), {memory}{platform.system()}, Python {platform.python_version()}"
+    hidden = ", its 16-bit products and AVX-512 hidden" if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2" else ""
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({processor}), {memory}{system}{hidden}"

@@ -98,8 +98,10 @@ def keep_minutes(path, minutes):
     """Note how long a notebook took on the laptop track, and on what machine."""
     results = speed.read_results("notebook_minutes")
     laptop = results.setdefault("laptop", {"minutes": {}, "machines": {}})
-    bits = "" if processor_has_bf16() else ", without 16-bit products"
-    for name, value in (("minutes", minutes), ("machines", machine() + bits)):
+    described = machine()
+    if not processor_has_bf16() and "hidden" not in described:
+        described += ", without 16-bit products"
+    for name, value in (("minutes", minutes), ("machines", described)):
         laptop[name] = dict(sorted({**laptop[name], path.name[:2]: value}.items()))
     speed.RESULTS.mkdir(exist_ok=True)
     write(speed.RESULTS / "notebook_minutes.json", json.dumps(results, indent=1) + "\n")

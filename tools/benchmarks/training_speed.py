@@ -261,7 +261,7 @@ def all_trainings(options):
 
         described = f"{torch.cuda.get_device_name(0)}; {machine()}"
     else:
-        described = machine() + (", its 16-bit products and AVX-512 hidden" if options.hide_16_bits else "")
+        described = machine()
     if not has_16_bits(options.device):
         options.contenders = [name for name in options.contenders if name not in NEED_16_BITS]
     what = "avx2" if options.hide_16_bits else options.device
