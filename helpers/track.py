@@ -115,7 +115,7 @@ class Beyond:
     """Notebook 07: a decoder on the sentences of 01, and a network for pictures."""
 
     decoder_memory: float = 4.0  # gigabytes; where a computer has less, a stump of the decoder shows how it goes
-    decoder_layers: int = 30  # of its lowest: all
+    decoder_layers: int = 30  # of the packaged one's lowest: all
     asked: int = 60  # sentences that each wording of a prompt is asked, and each rate is chosen by
     compared: int = 200  # sentences that the learners are compared on
     example_draws: int = 2
@@ -128,7 +128,6 @@ class Beyond:
     per_class: tuple = (10, 30, 100)  # pictures to train on
     tested_per_class: int = 100
     picture_steps: int = 24  # on fabric; 18, 36 and 72 gave the same
-    picture_rate: float = 1e-3
     tuned_draws: int = 2
     digits: int = 100  # to train on
     digits_tested: int = 400
@@ -167,7 +166,7 @@ class Track:
 
     name: str = "laptop"  # "laptop", "gpu" or "quick"
     device: str = "cpu"  # "cpu", "cuda" or "mps"
-    use_hub: bool = False  # ask the Hub for bert-base-uncased and the whole of IMDb?
+    use_hub: bool = False  # ask the Hub for bert-base-uncased and the whole of IMDb, and for 07's GPT-2 and VGG-16?
     claims: bool = True  # is there enough data to assert what the notebooks claim about learning?
 
     # The careful training of notebook 03, measured again on the holdout in notebook 05 (IMDb reviews)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pretend_gpu
 import pytest
+import small_hub
 import torch
 from nbclient import NotebookClient
 from safetensors.torch import load_file
@@ -40,16 +41,22 @@ def shortened(gpu, quick):
 
 track.GPU, track.LAPTOP = shortened(track.GPU, track.QUICK), replace(track.QUICK, name="laptop")
 hub.bert_from_the_hub = lambda: FOLDER
+hub.gpt2_from_the_hub, hub.vgg16_from_the_hub = (lambda: FOLDER.parent / "gpt2"), (lambda: FOLDER.parent / "vgg16")
 hub.fetch_or_say = lambda *_: None
 if os.environ["COURSE_TRACK"] == "gpu":
-    import pretend_gpu
+    import pretend_gpu, small_hub
+    from helpers.careful import pictures
+    pictures.VGG_STAGES, pictures.VGG_WIDTH = small_hub.VGG_STAGES, small_hub.VGG_WIDTH
     pretend_gpu.enter()
 """
 
 
 @pytest.fixture(scope="module")
 def python_with_a_hub(tmp_path_factory):
-    """A folder for PYTHONPATH, with a BERT of 12 small layers, saved as Google's: with its pre-training's head."""
+    """A folder for PYTHONPATH, with a BERT of 12 small layers, saved as Google's: with its pre-training's head.
+
+    Beside it lie a small GPT-2 and a small VGG-16.
+    """
     place = tmp_path_factory.mktemp("hub")
     sizes = {"hidden_size": 48, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 96}
     torch.manual_seed(0)
@@ -61,6 +68,8 @@ def python_with_a_hub(tmp_path_factory):
     model.save_pretrained(place / "bert")
     for name in ("tokenizer_config.json", "tokenizer.json", "vocab.txt"):
         shutil.copy(packaged_model() / name, place / "bert")
+    small_hub.save_gpt2(place / "gpt2")
+    small_hub.save_vgg16(place / "vgg16")
     code = f"from pathlib import Path\nFOLDER = Path({str(place / 'bert')!r})\n{SITECUSTOMIZE}"
     (place / "sitecustomize.py").write_text(code, encoding="utf-8")
     return place
@@ -93,3 +102,5 @@ def test_a_notebook_runs_with_a_model_of_twelve_layers(path, python_with_a_hub, 
     outputs = [output for cell in tools.code_cells(notebook) for output in cell.outputs]
     assert outputs[0].text == "Track: gpu. Computing on an NVIDIA GPU.\n"
     assert not [output for output in outputs if "MiniLM" in str(output)]
+    if path.stem.startswith("07"):  # neither packaged network: 30 layers, 49 convolutions
+        assert "parameters in 2 layers" in str(outputs) and "13 convolutions" in str(outputs)

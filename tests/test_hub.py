@@ -157,6 +157,8 @@ def new_process():
     hub._seconds_used = 0.0
     hub.bert_from_the_hub.cache_clear()
     hub.imdb_from_the_hub.cache_clear()
+    hub.gpt2_from_the_hub.cache_clear()
+    hub.vgg16_from_the_hub.cache_clear()
 
 
 @pytest.fixture(autouse=True)

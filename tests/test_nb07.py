@@ -11,13 +11,16 @@ from types import SimpleNamespace
 
 import numpy
 import pytest
+import small_hub
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from helpers.careful import decoder as careful
+from helpers.careful import hub
+from helpers.careful import pictures as careful_pictures
 from helpers.exercises import nb07
-from helpers.track import LAPTOP, QUICK, set_seed
+from helpers.track import GPU, LAPTOP, QUICK, set_seed
 from helpers.training import predict_logits, train
 from tools import notebooks as tools
 from tools.run import execute
@@ -68,20 +71,22 @@ def adapted(decoder):
     return names, names["adapted"]
 
 
-def test_lora_by_hand_learns_what_peft_learns():
+@pytest.mark.parametrize("make, targets", [(llama, ["q_proj", "v_proj"]), (gpt2, ["c_attn"])])
+def test_lora_by_hand_learns_what_peft_learns(make, targets):
     # Would catch another scale, an adapter in another place or on another input, and frozen weights that move.
     from peft import LoraConfig, get_peft_model
 
-    _, ours = adapted(llama())
-    settings = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"]}
-    theirs = get_peft_model(llama(), LoraConfig(**settings))
+    names, ours = adapted(make())
+    settings = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": targets}
+    theirs = get_peft_model(make(), LoraConfig(**settings, fan_in_fan_out=targets == ["c_attn"])).eval()
     pairs = []  # of weights that must be the same
-    for our, their in zip(ours.model.layers, theirs.base_model.model.model.layers, strict=True):
-        for name in ("q_proj", "v_proj"):
-            mine, library = getattr(our.self_attn, name), getattr(their.self_attn, name)
+    for name, mine in ours.named_modules():
+        if isinstance(mine, names["LoRA"]):
+            library = theirs.base_model.model.get_submodule(name)
             library.lora_A["default"].weight.data = mine.down.weight.data.clone()
             pairs += [(mine.down.weight, library.lora_A["default"].weight)]
             pairs += [(mine.up.weight, library.lora_B["default"].weight)]
+    assert len(pairs) == 2 * len(targets) * ours.config.num_hidden_layers
     assert sum(p.numel() for p in ours.parameters() if p.requires_grad) == sum(our.numel() for our, _ in pairs)
     ids = torch.randint(60, (4, 7), generator=torch.Generator().manual_seed(1))
     losses = []
@@ -139,9 +144,10 @@ class SpeakingLetters(Letters):
         return str(int(token))
 
 
-def test_neither_padding_nor_what_is_kept_changes_a_score():
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_neither_padding_nor_what_is_kept_changes_a_score(make):
     # Would catch a vector that is read from the padding, and a KV cache that one batch leaves changed for the next.
-    decoder = llama()
+    decoder = make()
     names = run("byword", "rightby", **NAMES, wording="{}", decoder=decoder, texts=None, labels=None)
     texts = ["a film", "a very dull film indeed", "so", "fine"]
     expected = []
@@ -155,8 +161,24 @@ def test_neither_padding_nor_what_is_kept_changes_a_score():
     assert predict_logits(names["ByWord"](decoder), small) == pytest.approx(numpy.array(expected), abs=1e-5)
 
 
-def test_only_what_stands_to_the_left_is_seen():
-    moved = run("moves", **NAMES)["who_moves"](llama().base_model, [3, 4, 5, 6], 9)
+def test_16_bits_leave_large_scores_apart():
+    """Wrong code: the last product in 16 bits. GPT-2's logits lie near -100, where bf16 knows halves alone."""
+    decoder = gpt2()
+    decoder.lm_head.weight = torch.nn.Parameter(decoder.lm_head.weight - 100 / 32)
+    decoder.transformer.ln_f.bias.data += 1  # now all logits are near -100
+    by_word = run("byword", **NAMES)["ByWord"](decoder)
+    asked = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.ones(2, 3, dtype=torch.long)
+    with torch.inference_mode():
+        exact = by_word(*asked).logits
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = by_word(*asked).logits
+    assert (exact < -90).all()
+    assert rounded.diff().flatten().tolist() == pytest.approx(exact.diff().flatten().tolist(), abs=0.02)
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_only_what_stands_to_the_left_is_seen(make):
+    moved = run("moves", **NAMES)["who_moves"](make().base_model, [3, 4, 5, 6], 9)
     assert (moved == numpy.triu(numpy.ones((4, 4), dtype=bool))).all()
 
 
@@ -231,6 +253,66 @@ def test_little_memory_gets_a_stump_and_a_sentence(packaged, monkeypatch, capsys
     assert decoder(torch.tensor([[1, 2]])).logits.shape == (1, 2, 60)
     set_to = replace(LAPTOP, beyond=replace(LAPTOP.beyond, decoder_memory=0.0))
     assert len(careful.load_decoder(set_to)[0].model.layers) == 4  # a track may insist on the whole
+
+
+ON_A_CPU = replace(GPU, device="cpu")
+
+
+def test_on_the_gpu_track_the_decoder_is_the_hubs_gpt2_whole(tmp_path, monkeypatch):
+    """Wrong code: a head with random weights, a tokenizer of another model, a stump of 2 layers."""
+    expected = small_hub.save_gpt2(tmp_path / "gpt2")
+    monkeypatch.setattr(hub, "gpt2_from_the_hub", lambda: tmp_path / "gpt2")
+    memory = SimpleNamespace(total=1e9, available=1e9)
+    monkeypatch.setattr(careful.psutil, "virtual_memory", lambda: memory)
+    track = replace(ON_A_CPU, beyond=replace(GPU.beyond, decoder_layers=1))  # of the packaged one's
+    decoder, tokenizer = careful.load_decoder(track)
+    ids = tokenizer(["the film is not good", "bad"])["input_ids"]
+    assert [tokenizer.decode(one) for one in ids] == ["the film is not good", "bad"]
+    assert len(ids[0]) == 5  # words, and no token that begins or ends a text
+    with torch.inference_mode():
+        assert torch.equal(decoder(torch.tensor(ids[:1])).logits, expected(torch.tensor(ids[:1])).logits)
+    assert decoder.num_parameters() == expected.num_parameters() and not decoder.training
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 0
+    assert adapted(decoder)[0]["lora_parameters"] == 2 * 8 * (24 + 3 * 24)
+
+
+@pytest.fixture
+def nothing_from_the_hub(monkeypatch):
+    """Return a list of what was asked of a Hub that can't be reached."""
+    asked = []
+
+    def fetch(repository, **_):
+        asked.append(repository)
+        raise hub.HubProblem("the connection fails")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    for ask in (hub.gpt2_from_the_hub, hub.vgg16_from_the_hub):
+        ask.cache_clear()
+    yield asked
+    for ask in (hub.gpt2_from_the_hub, hub.vgg16_from_the_hub):
+        ask.cache_clear()
+
+
+def test_without_the_hub_the_packaged_decoder_takes_over_and_says_so_once(packaged, nothing_from_the_hub, capsys):
+    for _ in range(2):
+        assert len(careful.load_decoder(ON_A_CPU)[0].model.layers) == 4
+    said = "GPT-2 can't be had from the Hub (the connection fails): the packaged SmolLM2 takes its place until you"
+    assert capsys.readouterr().out.count(said) == 1 and nothing_from_the_hub == ["openai-community/gpt2"]
+
+
+def test_without_the_hub_the_packaged_picture_network_keeps_its_own_rate(nothing_from_the_hub, capsys):
+    for _ in range(2):
+        network = careful_pictures.picture_network(ON_A_CPU)
+        assert network is careful_pictures.EfficientNetLite0 and network.rate == 1e-3
+    said = "VGG-16 can't be had from the Hub (the connection fails): the packaged EfficientNet-Lite0 takes its place"
+    assert capsys.readouterr().out.count(said) == 1 and nothing_from_the_hub == ["timm/vgg16.tv_in1k"]
+
+
+@pytest.mark.parametrize("track", [LAPTOP, QUICK], ids=lambda track: track.name)
+def test_the_other_tracks_never_ask_the_hub(packaged, nothing_from_the_hub, track):
+    careful.load_decoder(track)
+    assert careful_pictures.picture_network(track) is careful_pictures.EfficientNetLite0
+    assert not nothing_from_the_hub
 
 
 @pytest.mark.parametrize(("free", "expected"), [(2, False), (8, True)])

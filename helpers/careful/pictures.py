@@ -1,13 +1,15 @@
-"""A network for pictures, EfficientNet-Lite0 (Tan and Le 2019), and pictures of fabric. Notebook 07 uses both.
+"""Two networks for pictures, EfficientNet-Lite0 (Tan and Le 2019) and, on the gpu track, VGG-16 (Simonyan and Zisserman
+2014), and pictures of fabric. Notebook 07 uses them.
 
-Both come from packages whose files are read and whose code is never run.
+Fabric and EfficientNet-Lite0 come from packages whose files are read and whose code is never run, VGG-16 from the Hub.
 """
 
 import numpy
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
-from torch.nn.functional import pad, relu6
+from torch.nn.functional import adaptive_avg_pool2d, dropout, pad, relu, relu6
 
 from helpers.careful import hub
 
@@ -21,6 +23,18 @@ STAGES = [  # blocks, window, stride of the first, widening, channels that come 
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 ]
+VGG_STAGES = [(64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)]  # channels of each convolution
+VGG_WIDTH = 4096  # numbers that the head sees of a picture
+
+
+def picture_network(track):
+    """Return a network's class: VGG16 on the gpu track; elsewhere, and where it can't be had, EfficientNetLite0.
+
+    Both have what belongs to them: `mean` and `spread`, by which a picture's numbers (0 to 255) are centred and divided
+    as when the network was trained; `rate`, the learning rate for its fine-tuning; `claims`, whether what notebook 07
+    asserts was measured with it.
+    """
+    return VGG16 if track.use_hub and hub.vgg16_from_the_hub() else EfficientNetLite0
 
 
 class Convolution(nn.Module):
@@ -70,6 +84,8 @@ class EfficientNetLite0(nn.Module):
     num_labels  another number: a new head, its weights random
     """
 
+    mean, spread, rate, claims = 127, 128, 1e-3, True  # see picture_network
+
     def __init__(self, num_labels=1000, *, pretrained=True):
         super().__init__()
         self.stem = Convolution(3, 32, 3, stride=2)
@@ -95,6 +111,65 @@ class EfficientNetLite0(nn.Module):
         return self.head(self.features(pictures))
 
 
+class VGG16(nn.Module):
+    """Pictures [pictures, 3, height, width] in, logits [pictures, classes] out; arguments as for EfficientNetLite0.
+
+    Thirteen convolutions, each with a window of 3 by 3; five times the largest of 2 by 2 places is kept. On top two
+    layers that see all places at once, with most of the network's weights, and the head.
+    """
+
+    mean = 255 * torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)  # of red, green and blue in ImageNet
+    spread = 255 * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    rate = 5e-5  # not measured: at 1e-3 a VGG-16 learns nothing, at 1e-4 it does (tflearn's pull request 691)
+    claims = False  # nobody has run notebook 07 with it yet
+
+    def __init__(self, num_labels=1000, *, pretrained=True):
+        super().__init__()
+        layers, channels = [], 3
+        for stage in VGG_STAGES:
+            for channels_out in stage:
+                layers += [nn.Conv2d(channels, channels_out, 3, padding=1), nn.ReLU()]
+                channels = channels_out
+            layers.append(nn.MaxPool2d(2))
+        self.convolutions = nn.Sequential(*layers)
+        self.first = nn.Linear(channels * 7 * 7, VGG_WIDTH)
+        self.second = nn.Linear(VGG_WIDTH, VGG_WIDTH)
+        self.head = nn.Linear(VGG_WIDTH, 1000)
+        if pretrained:
+            self.load_state_dict(vgg16_weights())
+        else:
+            for layer in self.modules():
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):  # torch's own start is too small for so many layers
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    nn.init.zeros_(layer.bias)
+        if num_labels != 1000:
+            self.head = nn.Linear(VGG_WIDTH, num_labels)
+
+    def features(self, pictures):
+        """Return [pictures, 4096]: what the head decides from. A picture's last places are brought to 7 by 7."""
+        places = adaptive_avg_pool2d(self.convolutions(pictures), 7).flatten(1)
+        vectors = dropout(relu(self.first(places)), training=self.training)
+        return dropout(relu(self.second(vectors)), training=self.training)
+
+    def forward(self, pictures):
+        """Return the logits [pictures, classes]."""
+        return self.head(self.features(pictures))
+
+
+def vgg16_weights():
+    """Return the Hub's weights under the names of VGG16."""
+    ours = {"features.": "convolutions.", "head.fc.": "head."}
+    ours |= {"pre_logits.fc1.": "first.", "pre_logits.fc2.": "second."}
+    renamed = {}
+    for name, numbers in load_file(hub.vgg16_from_the_hub() / "model.safetensors").items():
+        if name.startswith("pre_logits.") and name.endswith("weight"):
+            numbers = numbers.flatten(1)  # they are kept as convolutions with a window as large as the picture
+        for theirs, mine in ours.items():
+            name = name.replace(theirs, mine)
+        renamed[name] = numbers
+    return renamed
+
+
 def measure_norms(network, pictures):
     """Measure again, on pictures ready for the network, the means and spreads that it uses in eval mode.
 
@@ -106,7 +181,7 @@ def measure_norms(network, pictures):
         norm.momentum = None  # a plain mean over all that follows
     network.train()
     with torch.no_grad():
-        for part in pictures.split(50):
+        for part in pictures.split(50) if norms else ():  # VGG-16 has none
             network(part)
     network.eval()
 

@@ -259,7 +259,7 @@ quiz_2 = Quiz(
 
 quiz_3 = Quiz(
     """
-    With LoRA 460,800 of 134,515,008 numbers learn. What gets smaller by that factor?
+    With LoRA 460,800 of the packaged decoder's 134,515,008 numbers learn. What gets smaller by that factor?
     a) What the optimizer keeps, and the file that is saved
        ✓ Right. All other weights are shared by every task.
     b) The seconds of a step
