@@ -11,7 +11,7 @@ from transformers import BertConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from helpers.batches import encode, make_loader
-from helpers.careful import hub, saved_models
+from helpers.careful import attention, hub, saved_models
 from helpers.careful.checks import list_of_texts
 from helpers.careful.saved_models import sentiment_recipe  # noqa: F401, asked for here
 from helpers.track import current_track
@@ -51,7 +51,7 @@ def load_classifier(checkpoint=None, *, num_labels=None, pretrained=True, dropou
     folder = _folder_of(checkpoint, track)
     trained = saved_models.outputs_of(folder) if pretrained else None
     saved_models.check_outputs(folder, trained, num_labels)
-    config = BertConfig.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa")
+    config = BertConfig.from_pretrained(folder, local_files_only=True, attn_implementation=attention.NAME)
     if (num_labels or trained or config.num_labels) != config.num_labels:
         config.num_labels = num_labels or trained  # this takes the names away that the folder has for another number
     config.attention_probs_dropout_prob = 0.0
@@ -123,7 +123,7 @@ class BertForSequenceClassification(transformers.BertForSequenceClassification):
 
     def forward(self, input_ids=None, attention_mask=None, **more):
         """Return an output whose `logits` are [texts, classes], from two tensors [texts, tokens]."""
-        if more or input_ids is None or attention_mask is None or self.config._attn_implementation != "sdpa":
+        if more or input_ids is None or attention_mask is None or self.config._attn_implementation != attention.NAME:
             return super().forward(input_ids=input_ids, attention_mask=attention_mask, **more)
         mask = attention_mask[:, None, None, :].bool()  # True: may be looked at, by all heads and all tokens
         *lower, last = self.bert.encoder.layer

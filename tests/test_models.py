@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoModel, BertConfig, BertForSequenceClassification
 
 from helpers.batches import encode, make_loader
-from helpers.careful import saved_models
+from helpers.careful import attention, saved_models
 from helpers.careful.influence import why
 from helpers.models import (
     QuickDropout,
@@ -48,6 +48,32 @@ def a_bert(classes=2):
 @pytest.fixture
 def tiny():
     return a_bert()
+
+
+@pytest.mark.parametrize("amx", [False, True])
+def test_attention_has_32_bits_inside_where_16_are_slow(monkeypatch, amx):
+    """Wrong code: a mask that is lost, 16 bits in, inside or out where they shouldn't be, the way of Intel's AMX."""
+    monkeypatch.setattr(attention, "has_amx", lambda: amx)
+    torch.manual_seed(0)
+    model = load_classifier()
+    look = model.bert.encoder.layer[0].attention.self
+    tokens, mask = torch.randn(2, 40, 384), torch.ones(2, 1, 1, 40, dtype=torch.bool)
+    mask[1, ..., 25:] = False
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = look(tokens, mask)[0]
+        made = look.query(tokens), look.key(tokens), look.value(tokens)
+    # What 16 bits have made of them, exactly.
+    query, key, value = (numbers.unflatten(-1, (12, -1)).transpose(1, 2).double() for numbers in made)
+    shares = (query @ key.transpose(-1, -2) / 32**0.5).masked_fill(~mask, -torch.inf).softmax(dim=-1)
+    exact = (shares @ value).transpose(1, 2).flatten(2)
+    assert seen.dtype == torch.bfloat16
+    wrong = (seen != exact.bfloat16()).double().mean()
+    assert wrong > 0.05 if amx else wrong < 0.01  # only the last step rounds, or others do too
+    torch.testing.assert_close(seen.double(), exact, rtol=0.02, atol=0.02)
+    with torch.no_grad():  # without 16 bits it is the library's
+        ours = look(tokens, mask)[0]
+        model.set_attn_implementation("sdpa")
+        assert torch.equal(look(tokens, mask)[0], ours)
 
 
 def test_the_classifier_is_the_packaged_bert_with_a_new_head():
