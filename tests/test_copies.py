@@ -49,10 +49,10 @@ def sources(path):
 
 
 def test_links_of_copies_lead_somewhere_where_the_course_cant_be_written(course):
-    """Wrong code: a learner's files lie at home, and the glossary does not."""
+    """Wrong code: a learner's files lie at home, and the glossary does not; a notebook links to the course's code."""
     update, folder = course
     mine = list(update(lambda cells: None).values())
-    texts = ["".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown") for path in mine]
+    texts = ["".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown") for path in notebooks()]
     for link in set(re.findall(r"\]\((\.\./[^)#]+)", "".join(texts))):
         assert (folder / link).is_file(), link
     back = set(re.findall(r"\]\((\.\./[^)#]+)", (folder.parent / "workshop" / "glossary.md").read_text("utf-8")))

@@ -329,10 +329,11 @@ def test_a_home_folder_with_something_else_of_that_name(made, tmp_path):
 WHEEL = "wheels/pytest-0.0.1-py3-none-any.whl"
 
 
-def damage(stick, name):
+def damage(stick, name, at=None):
+    """Change one bit: in the middle, or of what stands at `at`."""
     path = stick / name
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1  # one bit
+    content[len(content) // 2 if at is None else content.index(at)] ^= 1
     path.write_bytes(content)
 
 
@@ -344,11 +345,12 @@ def damage(stick, name):
         (lambda stick: damage(stick, "pack.json"), ["pack.json is damaged"]),
         (lambda stick: damage(stick, "course/helpers/a.py"), ["a.py is damaged"]),
         (lambda stick: (stick / "SHA256SUMS").unlink(), ["holds no finished pack"]),
-        (lambda stick: damage(stick, "SHA256SUMS"), ["is damaged"]),
+        (lambda stick: damage(stick, "SHA256SUMS", b"  course"), ["SHA256SUMS is damaged"]),
+        (lambda stick: damage(stick, "SHA256SUMS", b"a.py"), ["helpers/`.py is missing", "copy the pack again"]),
         (lambda stick: (stick / "SHA256SUMS").write_text(""), ["pack.json is damaged"]),
         (lambda stick: shutil.rmtree(stick), ["There is no folder", "plug the stick in"]),
     ],
-    ids=["bit", "wheel", "facts", "course", "no-sums", "sums", "empty-sums", "no-stick"],
+    ids=["bit", "wheel", "facts", "course", "no-sums", "sums", "name", "empty-sums", "no-stick"],
 )
 def test_a_damaged_stick_is_refused_before_anything_is_made(learner, stick, harm, parts):
     harm(stick)

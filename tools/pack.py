@@ -195,7 +195,11 @@ def fits(name):
 
 
 def refuse_unlisted(pack, sums):
-    """Raise Problem for a file in the pack's own two folders that the checksums don't list."""
+    """Raise Problem for a file in the pack's own two folders that the checksums don't list.
+
+    First for a missing file of the course: where a name in the list is damaged, one is missing and another unlisted.
+    """
+    check_files(pack, [name for name in sums if name.startswith("course/") and not os.path.lexists(pack / name)], sums)
     for path in [*(pack / "course").rglob("*"), *(pack / "wheels").rglob("*")]:
         listed = path.relative_to(pack).as_posix() in sums or LEFT_BEHIND.fullmatch(path.name)
         if not listed and (path.is_symlink() or not path.is_dir()):
