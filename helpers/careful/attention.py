@@ -29,7 +29,8 @@ def attention(module, query, key, value, attention_mask, **more):
 @functools.cache
 def has_amx():
     """Has the processor units for whole blocks of 16-bit numbers (Intel's AMX)? Nobody has measured attention there."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # a torch that cannot tell: then no
+    return bool(ask().get("amx_bf16", False))
 
 
 AttentionInterface.register(NAME, attention)
